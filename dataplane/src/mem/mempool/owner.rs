@@ -1,0 +1,73 @@
+//! Chunks lent to someone outside the process: tags that say who holds what.
+
+use super::{Mbuf, Mempool, NO_OWNER};
+use crate::mem::CHUNK_SIZE;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Holds chunks on behalf of someone outside the process: the kernel behind an AF_XDP queue, a guest.
+///
+/// There is one `Owner` value per tag, so lending and taking back cannot race. What is still lent when the other
+/// side is gone comes home by [`Mempool::sweep`].
+#[derive(Debug)]
+pub struct Owner {
+    pub(super) tag: u32,
+    pool: Arc<Mempool>,
+}
+
+impl Owner {
+    pub(super) fn new(tag: u32, pool: Arc<Mempool>) -> Self {
+        Self { tag, pool }
+    }
+
+    /// The pool whose chunks this owner holds.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Mempool> {
+        &self.pool
+    }
+
+    /// Gives the first chunk of a frame away: where its data is in the arena, in bytes from the base, and how much.
+    /// The rest of the chain, if any, stays with the caller.
+    pub fn lend(&mut self, mbuf: Mbuf) -> (Lent, Option<Mbuf>) {
+        self.pool.check(&mbuf);
+        let lent = Lent { addr: (u64::from(mbuf.chunk) * CHUNK_SIZE as u64) + u64::from(mbuf.off), len: mbuf.seg_len.into() };
+        let rest = self.split_rest(&mbuf);
+        // Relaxed: read back by this owner only (`reclaim`, `sweep`), which is one value.
+        self.pool.owners[mbuf.chunk as usize].store(self.tag, Ordering::Relaxed);
+        std::mem::forget(mbuf);
+        (lent, rest)
+    }
+
+    /// The frame at `addr` back from outside, `len` bytes long. `None` if `addr` is not in a chunk lent to this
+    /// owner or the data would not end in it: a descriptor that is not to be believed.
+    #[must_use]
+    pub fn reclaim(&mut self, addr: u64, len: u32) -> Option<Mbuf> {
+        let chunk = u32::try_from(addr / CHUNK_SIZE as u64).ok()?;
+        let off = u16::try_from(addr % CHUNK_SIZE as u64).ok()?;
+        let seg_len = u16::try_from(len).ok().filter(|l| usize::from(off) + usize::from(*l) <= CHUNK_SIZE)?;
+        let tag = self.pool.owners.get(chunk as usize)?;
+        // Relaxed: only this owner writes its own tag.
+        if tag.load(Ordering::Relaxed) != self.tag {
+            return None;
+        }
+        tag.store(NO_OWNER, Ordering::Relaxed);
+        Some(Mbuf { chunk, len, off, seg_len, pool: self.pool.id, segs: 1, offloaded: false })
+    }
+
+    /// Cuts the first segment off a chain: what follows it, as a frame of its own.
+    fn split_rest(&self, mbuf: &Mbuf) -> Option<Mbuf> {
+        let span = self.pool.spans(mbuf).nth(1)?;
+        let len = mbuf.len - u32::from(mbuf.seg_len);
+        let segs = mbuf.segs - 1;
+        Some(Mbuf { chunk: span.chunk, len, off: span.off, seg_len: span.len, pool: mbuf.pool, segs, offloaded: false })
+    }
+}
+
+/// A chunk's data as a descriptor names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lent {
+    /// Bytes from the base of the arena.
+    pub addr: u64,
+    /// Bytes of data.
+    pub len: u32,
+}
