@@ -1,0 +1,147 @@
+//! Switching: from a received burst to per-port batches, by MAC address. Pure of I/O: names no driver and no ring.
+//!
+//! [`Switch::forward`] makes two short passes over a burst: decide (parse, learn, look up → [`Verdict`]), then act
+//! (push to an egress lane, flood, or free and count). Each worker has its own `Switch`; the [`Fdb`] is shared and
+//! lock-free; ports and domains reach every worker by message.
+//!
+//! Nothing leaks between domains: the FDB key contains the domain's filtering id, flooding walks the members of the
+//! ingress domain, and a look-up that names a port outside the domain (an entry about to be flushed) is treated as a
+//! miss.
+
+mod egress;
+pub mod fdb;
+mod topology;
+mod verdict;
+
+pub use egress::Egress;
+pub use topology::{Domain, Member, Topology};
+pub use verdict::Verdict;
+
+use crate::eth::{EthHdr, TAG_LEN, HEADER_LEN};
+use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
+use crate::port::PortId;
+use crate::stats::{DropReason, PortCounters};
+use arrayvec::ArrayVec;
+use fdb::{Fdb, Learn};
+use std::sync::Arc;
+
+/// Frames ahead whose header is fetched while one is decided.
+const PREFETCH: usize = 4;
+
+/// Bytes a frame may be longer than the MTU: the Ethernet header and two tags.
+pub const MAX_OVERHEAD: usize = HEADER_LEN + 2 * TAG_LEN;
+
+/// One worker's view of the switch.
+#[derive(Debug)]
+pub struct Switch {
+    // hot
+    topology: Topology,
+    fdb: Arc<Fdb>,
+    /// Batches per egress port, emptied by the worker after each burst.
+    pub egress: Egress,
+    /// Seconds, for ageing; set by the worker once per turn.
+    pub now: u32,
+    moves: u64,
+}
+
+impl Switch {
+    /// A switch without ports over a shared FDB.
+    #[must_use]
+    pub fn new(fdb: Arc<Fdb>) -> Self {
+        Self { topology: Topology::default(), fdb, egress: Egress::new(), now: 0, moves: 0 }
+    }
+
+    /// Ports and domains, as control last said.
+    pub fn topology_mut(&mut self) -> &mut Topology {
+        &mut self.topology
+    }
+
+    /// Ports and domains.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Times a learned address was seen on another port than before.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
+    pub fn forward(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
+        let mut verdicts = ArrayVec::<Verdict, BURST_SIZE>::new();
+        self.decide(ingress, burst, mem.pool(), &mut verdicts);
+        for (mbuf, verdict) in burst.drain(..).zip(verdicts) {
+            match verdict {
+                Verdict::Unicast(port) => self.egress.push(port, mbuf),
+                Verdict::Flood => self.flood(ingress, mbuf, mem, ports),
+                Verdict::Drop(reason) => {
+                    ports[ingress.index()].drop_n(reason, 1);
+                    mem.free(mbuf);
+                }
+            }
+        }
+    }
+
+    /// Pass 1: a verdict for each frame.
+    fn decide(&mut self, ingress: PortId, burst: &Burst, pool: &Mempool, out: &mut ArrayVec<Verdict, BURST_SIZE>) {
+        let Some((member, domain)) = self.topology.ingress(ingress) else {
+            out.extend(burst.iter().map(|_| Verdict::Drop(DropReason::PortGone)));
+            return;
+        };
+        let (mut moves, member) = (0, *member);
+        for mbuf in burst.iter().take(PREFETCH) {
+            pool.prefetch(mbuf);
+        }
+        for (i, mbuf) in burst.iter().enumerate() {
+            if let Some(ahead) = burst.get(i + PREFETCH) {
+                pool.prefetch(ahead);
+            }
+            out.push(self.verdict(ingress, &member, domain, (pool, mbuf), &mut moves));
+        }
+        self.moves += moves;
+    }
+
+    fn verdict(&self, ingress: PortId, member: &Member, domain: &Domain, frame: (&Mempool, &Mbuf), moves: &mut u64) -> Verdict {
+        let (pool, mbuf) = frame;
+        let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
+            return Verdict::Drop(DropReason::Runt);
+        };
+        if mbuf.len() > domain.max_len && !pool.is_gso(mbuf) {
+            return Verdict::Drop(DropReason::Oversize);
+        }
+        let (dst, src) = (hdr.dst(), hdr.src());
+        if src.is_multicast() || src.is_zero() {
+            return Verdict::Drop(DropReason::BadSource);
+        }
+        // Learning comes before the look-up (net/bridge/br_input.c).
+        if domain.learning && matches!(self.fdb.learn(member.fid, src, ingress, self.now), Learn::Moved { .. }) {
+            *moves += 1;
+        }
+        if dst.is_multicast() {
+            return verdict::group(dst);
+        }
+        let hit = self.fdb.lookup(member.fid, dst);
+        verdict::unicast(ingress, hit.filter(|port| self.topology.is_member(*port, member.domain)))
+    }
+
+    /// Pass 2 of a flooded frame: a copy for each other member of the domain, the original for the last.
+    fn flood(&mut self, ingress: PortId, mbuf: Mbuf, mem: &mut MempoolCache, ports: &[PortCounters]) {
+        let mut targets = self.topology.others(ingress);
+        let Some(mut target) = targets.next() else {
+            ports[ingress.index()].drop_n(DropReason::NoDestination, 1);
+            return mem.free(mbuf);
+        };
+        for next in targets {
+            let counters = &ports[target.index()];
+            counters.flood_copies.add(1);
+            match mem.copy(&mbuf) {
+                Some(copy) => self.egress.push(target, copy),
+                None => counters.drop_n(DropReason::NoMbuf, 1),
+            }
+            target = next;
+        }
+        self.egress.push(target, mbuf);
+    }
+}
