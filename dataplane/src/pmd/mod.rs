@@ -1,0 +1,153 @@
+//! Port drivers. A [`Pmd`] is one queue of one port, owned by one worker.
+//!
+//! The burst contract, the same for every kind (DPDK's, rte_ethdev.h):
+//! - [`rx_burst`](Pmd::rx_burst) appends frames to an empty burst until it is full or there are none: the caller owns
+//!   them. It counts them, and what the driver had to refuse, by reason.
+//! - [`tx_burst`](Pmd::tx_burst) takes the first n frames off the burst and counts them; the rest stays, in order, and
+//!   still belongs to the caller, who frees it. A frame that the port refuses for itself (not for lack of room) is
+//!   taken, freed and counted by reason.
+//! - [`flush`](Pmd::flush), once per turn, pushes what was taken towards the kernel and brings completed frames home.
+//! - [`close`](Pmd::close) gives every frame the queue holds back to the pool.
+//!
+//! None of them blocks, allocates or waits. `tests/` runs one conformance test against every kind.
+
+pub mod af_xdp;
+pub mod null;
+pub mod ring;
+pub mod tap;
+
+use crate::mem::{Burst, MempoolCache};
+use crate::stats::PortCounters;
+use af_xdp::AfXdp;
+use null::Null;
+use ring::RingPmd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use tap::Tap;
+
+/// What a queue still has to do with frames it took for transmission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backlog {
+    /// Nothing.
+    None,
+    /// The kernel has them and will complete them.
+    Completing,
+    /// The kernel has to be kicked again.
+    Kick,
+}
+
+/// One queue of a port. A closed set, matched once per burst.
+#[derive(Debug)]
+pub enum Pmd {
+    /// An AF_XDP socket on one queue of a netdev.
+    AfXdp(Box<AfXdp>),
+    /// One queue of a TAP.
+    Tap(Box<Tap>),
+    /// One end of a patch cable in memory.
+    Ring(RingPmd),
+    /// Swallows everything, sends nothing.
+    Null(Null),
+}
+
+impl Pmd {
+    /// Appends received frames to `burst`, which is empty; returns how many.
+    pub fn rx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
+        match self {
+            Self::AfXdp(q) => q.rx_burst(burst, mem, stats),
+            Self::Tap(q) => q.rx_burst(burst, mem, stats),
+            Self::Ring(q) => q.rx_burst(burst, mem, stats),
+            Self::Null(_) => 0,
+        }
+    }
+
+    /// Takes the first n frames of `burst` and returns n; the rest stays in it.
+    pub fn tx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
+        match self {
+            Self::AfXdp(q) => q.tx_burst(burst, mem, stats),
+            Self::Tap(q) => q.tx_burst(burst, mem, stats),
+            Self::Ring(q) => q.tx_burst(burst, mem, stats),
+            Self::Null(q) => q.tx_burst(burst, mem, stats),
+        }
+    }
+
+    /// Kicks the kernel where needed and takes completed frames back; what remains to be done.
+    pub fn flush(&mut self, mem: &mut MempoolCache) -> Backlog {
+        match self {
+            Self::AfXdp(q) => q.flush(mem),
+            Self::Tap(_) | Self::Ring(_) | Self::Null(_) => Backlog::None,
+        }
+    }
+
+    /// What a sleeping worker waits on for frames of this queue.
+    #[must_use]
+    pub fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::AfXdp(q) => Some(q.wait_fd()),
+            Self::Tap(q) => Some(q.as_fd()),
+            Self::Ring(q) => Some(q.wait_fd()),
+            Self::Null(_) => None,
+        }
+    }
+
+    /// Called before the worker sleeps: false if there are frames already. Kernel-backed queues need nothing: their
+    /// file descriptor is ready while frames wait.
+    #[must_use]
+    pub fn doze(&mut self) -> bool {
+        match self {
+            Self::Ring(q) => q.doze(),
+            Self::AfXdp(_) | Self::Tap(_) | Self::Null(_) => true,
+        }
+    }
+
+    /// Called after the worker slept.
+    pub fn up(&mut self) {
+        if let Self::Ring(q) = self {
+            q.up();
+        }
+    }
+
+    /// The error that made this queue useless, if one has: the netdev is gone.
+    #[must_use]
+    pub fn fault(&self) -> Option<&io::Error> {
+        match self {
+            Self::AfXdp(q) => q.fault(),
+            Self::Tap(q) => q.fault(),
+            Self::Ring(_) | Self::Null(_) => None,
+        }
+    }
+
+    /// Closes the queue; every frame it held goes back to the pool. On the control thread: this may wait for the
+    /// kernel.
+    pub fn close(self, mem: &mut MempoolCache) {
+        match self {
+            Self::AfXdp(q) => q.close(mem),
+            Self::Tap(q) => q.close(mem),
+            Self::Ring(q) => q.close(mem),
+            Self::Null(_) => {}
+        }
+    }
+}
+
+impl From<AfXdp> for Pmd {
+    fn from(queue: AfXdp) -> Self {
+        Self::AfXdp(Box::new(queue))
+    }
+}
+
+impl From<Tap> for Pmd {
+    fn from(queue: Tap) -> Self {
+        Self::Tap(Box::new(queue))
+    }
+}
+
+impl From<RingPmd> for Pmd {
+    fn from(queue: RingPmd) -> Self {
+        Self::Ring(queue)
+    }
+}
+
+impl From<Null> for Pmd {
+    fn from(queue: Null) -> Self {
+        Self::Null(queue)
+    }
+}
