@@ -1,0 +1,96 @@
+//! Messages between the control thread and the workers. Ownership of ports moves by value in them; no lock is shared.
+
+use crate::pmd::Pmd;
+use crate::port::{DomainId, PortId};
+use crate::switch::{Domain, Member};
+use crate::wake::Wakeup;
+use crossbeam::channel::Sender;
+use crossbeam::queue::SegQueue;
+use std::io;
+use std::sync::Arc;
+
+/// Control to worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Add or change a domain.
+    PutDomain(DomainId, Domain),
+    /// Forget a domain.
+    DropDomain(DomainId),
+    /// A queue of a port is this worker's from now on. Polled once the port is known ([`Command::PutPort`]).
+    Attach(PortId, Pmd),
+    /// A port is in a domain; frames for it go to worker `owner`, which may be this one.
+    PutPort { port: PortId, member: Member, owner: usize },
+    /// Nothing may go to the port or come from it any more.
+    DropPort(PortId),
+    /// Hand back the queues of a port.
+    Detach(PortId, Sender<Vec<Pmd>>),
+    /// Answer once every frame that other workers had sent before has been dealt with.
+    Sync(Sender<()>),
+    /// Leave the loop and hand back everything.
+    Stop,
+}
+
+/// Worker to control.
+#[derive(Debug)]
+pub enum Event {
+    /// A queue of the port failed for good: its netdev is gone. The port stays attached until it is removed.
+    PortFault {
+        /// The port.
+        port: PortId,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// Where a worker finds its commands. Lock-free; posting wakes the worker.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    queue: SegQueue<Command>,
+    pub(crate) wakeup: Arc<Wakeup>,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { queue: SegQueue::new(), wakeup: Arc::new(Wakeup::new()?) })
+    }
+
+    pub(crate) fn post(&self, command: Command) {
+        self.queue.push(command);
+        self.wakeup.wake();
+    }
+
+    pub(crate) fn take(&self) -> Option<Command> {
+        self.queue.pop()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+/// Where control finds events of all workers; `bell` is readable while there are any.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: SegQueue<Event>,
+    pub(crate) bell: nix::sys::eventfd::EventFd,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        use nix::sys::eventfd::{EfdFlags, EventFd};
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Self { queue: SegQueue::new(), bell })
+    }
+
+    pub(crate) fn post(&self, event: Event) {
+        self.queue.push(event);
+        // A full counter (EAGAIN) is readable too.
+        let _ = self.bell.write(1);
+    }
+
+    pub(crate) fn take_all(&self) -> Vec<Event> {
+        // Emptied first: an event posted from here on rings again.
+        let _ = self.bell.read();
+        std::iter::from_fn(|| self.queue.pop()).collect()
+    }
+}

@@ -1,0 +1,523 @@
+//! The control thread's half of the data path: starts workers, moves ports to and from them, adds up their counters.
+//!
+//! Owner: one control thread. Adding or removing a port costs the other ports nothing: workers learn of it by message,
+//! between two bursts. The order of messages keeps frames from getting lost or going astray:
+//! - add: the queue moves to its worker, then every worker learns of the port;
+//! - remove: every worker forgets the port, then what was under way to it is dealt with (sync), then the queue
+//!   comes back and is closed, then its FDB entries go. Only then may the id be used again.
+
+use crate::command::{Command, Event, Mailbox, Outbox};
+use crate::eth::MacAddr;
+use crate::idle::{Idle, Poll};
+use crate::lcore;
+use crate::mem::{Mempool, MempoolCache};
+use crate::mesh::Mesh;
+use crate::pmd::Pmd;
+use crate::port::{DomainId, MAX_PORTS, PortId};
+use crate::stats::{PortStats, WorkerStats};
+use crate::switch::fdb::{self, AgeCursor, Fdb, FdbError, Fid, Kind};
+use crate::switch::{Domain, Member, Switch};
+use crate::worker::{Counters, Parts, Remains, Worker};
+use crossbeam::channel::{Sender, bounded};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Most domains: each needs a filtering id.
+pub const MAX_DOMAINS: usize = 4096;
+/// A worker answers within microseconds; one that takes this long is dead.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// A worker for each of these cores, pinned.
+    pub cores: Vec<usize>,
+    /// How workers wait.
+    pub poll: Poll,
+    /// Addresses the FDB is sized for.
+    pub fdb_entries: u32,
+    /// All frames.
+    pub pool: Arc<Mempool>,
+}
+
+/// A broadcast segment to add.
+#[derive(Debug, Clone, Copy)]
+pub struct DomainSpec {
+    /// After how long an unused address is forgotten; `None`: addresses are not learned.
+    pub ageing: Option<Duration>,
+    /// Layer-3 MTU.
+    pub mtu: u32,
+    /// Most addresses learned in the domain.
+    pub fdb_limit: u32,
+}
+
+/// A port to add.
+#[derive(Debug)]
+pub struct PortSpec {
+    /// The segment it is on.
+    pub domain: DomainId,
+    /// Most addresses learned behind it.
+    pub fdb_limit: u32,
+    /// Its queues, spread over the workers.
+    pub queues: Vec<Pmd>,
+}
+
+/// An FDB entry for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdbRecord {
+    /// The segment.
+    pub domain: DomainId,
+    /// VLAN; 0 where tags are not looked at.
+    pub vlan: u16,
+    /// The address.
+    pub mac: MacAddr,
+    /// The port it is behind.
+    pub port: PortId,
+    /// Learned or static.
+    pub kind: Kind,
+    /// Seconds since it was last seen.
+    pub age_s: u32,
+}
+
+/// All counters as of some recent moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// By port.
+    pub ports: Vec<(PortId, PortStats)>,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// Sums of ports that were removed.
+    pub removed: PortStats,
+}
+
+/// How many frames there are when nobody holds one any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopReport {
+    /// Frames of the pool.
+    pub total: u32,
+    /// Of them free: the same, or frames were lost.
+    pub free: u32,
+}
+
+/// Why the engine refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No core to run on.
+    #[error("no worker cores given; list at least one in `workers`")]
+    NoCores,
+    /// The kernel refused to pin.
+    #[error("core {0} cannot be used: outside the cpuset; `taskset -p $$` shows the allowed ones")]
+    Pin(usize),
+    /// Threads, eventfds, epoll.
+    #[error("starting a worker: {0}")]
+    Io(#[from] io::Error),
+    /// A worker did not answer.
+    #[error("worker {0} does not answer")]
+    Stuck(usize),
+    /// All port ids are taken.
+    #[error("the switch has {MAX_PORTS} ports, and that is the most it can have")]
+    TooManyPorts,
+    /// All domain ids are taken.
+    #[error("the switch has {MAX_DOMAINS} domains, and that is the most it can have")]
+    TooManyDomains,
+    /// No such port.
+    #[error("no port with id {}", .0.0)]
+    NoPort(PortId),
+    /// No such domain.
+    #[error("no domain with id {}", .0.0)]
+    NoDomain(DomainId),
+    /// A domain that still has ports.
+    #[error("domain {} still has ports; remove them first", .0.0)]
+    DomainBusy(DomainId),
+    /// The FDB refused.
+    #[error(transparent)]
+    Fdb(#[from] FdbError),
+}
+
+#[derive(Debug)]
+struct WorkerHandle {
+    core: usize,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+    thread: JoinHandle<Option<Remains>>,
+}
+
+#[derive(Debug)]
+struct PortSlot {
+    domain: DomainId,
+    /// Counters as they were when the port got its id.
+    baseline: PortStats,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    pool: Arc<Mempool>,
+    fdb: Arc<Fdb>,
+    outbox: Arc<Outbox>,
+    workers: Vec<WorkerHandle>,
+    ports: Vec<Option<PortSlot>>,
+    domains: Vec<Option<DomainSpec>>,
+    removed: PortStats,
+    mem: MempoolCache,
+    clock: Arc<AtomicU32>,
+    age_cursor: AgeCursor,
+    started: Instant,
+}
+
+impl Engine {
+    /// Starts a pinned worker on each core.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a core cannot be used or the process is out of resources; no thread stays behind.
+    pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        if config.cores.is_empty() {
+            return Err(EngineError::NoCores);
+        }
+        let fdb = Arc::new(Fdb::new(config.fdb_entries));
+        let mut engine = Self {
+            fdb,
+            outbox: Arc::new(Outbox::new()?),
+            workers: Vec::new(),
+            ports: Vec::new(),
+            domains: Vec::new(),
+            removed: PortStats::default(),
+            mem: MempoolCache::new(&config.pool),
+            pool: config.pool,
+            clock: Arc::new(AtomicU32::new(1)),
+            age_cursor: AgeCursor::default(),
+            started: Instant::now(),
+        };
+        match engine.spawn_all(&config.cores, config.poll) {
+            Ok(()) => Ok(engine),
+            Err(error) => {
+                engine.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn_all(&mut self, cores: &[usize], poll: Poll) -> Result<(), EngineError> {
+        let mailboxes = cores.iter().map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+        let wakeups: Vec<_> = mailboxes.iter().map(|m| Arc::clone(&m.wakeup)).collect();
+        for (index, (mesh, mailbox)) in Mesh::full(&wakeups).into_iter().zip(mailboxes).enumerate() {
+            let counters = Arc::new(Counters::new());
+            let parts = Parts {
+                index,
+                switch: Switch::new(Arc::clone(&self.fdb)),
+                mem: MempoolCache::new(&self.pool),
+                mesh,
+                idle: Idle::new(poll)?,
+                counters: Arc::clone(&counters),
+                mailbox: Arc::clone(&mailbox),
+                outbox: Arc::clone(&self.outbox),
+                clock: Arc::clone(&self.clock),
+            };
+            let thread = spawn(cores[index], Worker::new(parts)?)?;
+            self.workers.push(WorkerHandle { core: cores[index], mailbox, counters, thread });
+        }
+        Ok(())
+    }
+
+    /// The pool of all frames.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Mempool> {
+        &self.pool
+    }
+
+    /// Readable while there are [`events`](Self::events).
+    #[must_use]
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.outbox.bell.as_fd()
+    }
+
+    /// What workers have reported since the last call.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.outbox.take_all()
+    }
+
+    /// Adds a broadcast segment.
+    ///
+    /// # Errors
+    /// [`EngineError::TooManyDomains`].
+    pub fn add_domain(&mut self, spec: DomainSpec) -> Result<DomainId, EngineError> {
+        let index = free_slot(&mut self.domains, MAX_DOMAINS).ok_or(EngineError::TooManyDomains)?;
+        let id = DomainId(u16::try_from(index).map_err(|_| EngineError::TooManyDomains)?);
+        self.fdb.set_fid_limit(fid(id), spec.fdb_limit);
+        self.domains[index] = Some(spec);
+        for worker in &self.workers {
+            worker.mailbox.post(Command::PutDomain(id, Domain::new(spec.ageing.is_some(), spec.mtu as usize)));
+        }
+        Ok(id)
+    }
+
+    /// Removes a broadcast segment without ports.
+    ///
+    /// # Errors
+    /// [`EngineError::DomainBusy`] while it has ports, [`EngineError::NoDomain`].
+    pub fn remove_domain(&mut self, id: DomainId) -> Result<(), EngineError> {
+        if self.ports.iter().flatten().any(|p| p.domain == id) {
+            return Err(EngineError::DomainBusy(id));
+        }
+        let slot = self.domains.get_mut(id.index()).ok_or(EngineError::NoDomain(id))?;
+        slot.take().ok_or(EngineError::NoDomain(id))?;
+        self.post_all(|| Command::DropDomain(id));
+        self.sync()?;
+        self.fdb.flush_fid(fid(id));
+        Ok(())
+    }
+
+    /// Adds a port; its queues are polled from now on. On an error they are closed.
+    ///
+    /// # Errors
+    /// [`EngineError::TooManyPorts`], [`EngineError::NoDomain`], [`EngineError::Stuck`].
+    pub fn add_port(&mut self, spec: PortSpec) -> Result<PortId, EngineError> {
+        match self.reserve(spec.domain) {
+            Ok(port) => {
+                self.fdb.set_port_limit(port, spec.fdb_limit);
+                self.connect(port, spec)?;
+                Ok(port)
+            }
+            Err(error) => {
+                spec.queues.into_iter().for_each(|q| q.close(&mut self.mem));
+                self.mem.publish();
+                Err(error)
+            }
+        }
+    }
+
+    /// An id for a new port of `domain`.
+    fn reserve(&mut self, domain: DomainId) -> Result<PortId, EngineError> {
+        if !matches!(self.domains.get(domain.index()), Some(Some(_))) {
+            return Err(EngineError::NoDomain(domain));
+        }
+        let index = free_slot(&mut self.ports, MAX_PORTS).ok_or(EngineError::TooManyPorts)?;
+        let port = PortId(u16::try_from(index).map_err(|_| EngineError::TooManyPorts)?);
+        let baseline = self.raw_stats(port);
+        self.ports[index] = Some(PortSlot { domain, baseline });
+        Ok(port)
+    }
+
+    fn connect(&mut self, port: PortId, spec: PortSpec) -> Result<(), EngineError> {
+        let mut owners = Vec::new();
+        // Ports start at different workers, so that single-queue ports spread too.
+        for (i, queue) in spec.queues.into_iter().enumerate() {
+            let owner = (port.index() + i) % self.workers.len();
+            self.workers[owner].mailbox.post(Command::Attach(port, queue));
+            owners.push(owner);
+        }
+        self.sync()?;
+        let member = Member { domain: spec.domain, fid: fid(spec.domain) };
+        for (index, worker) in self.workers.iter().enumerate() {
+            let owner = if owners.contains(&index) { index } else { owners.get(index % owners.len().max(1)).copied().unwrap_or(index) };
+            worker.mailbox.post(Command::PutPort { port, member, owner });
+        }
+        self.sync()
+    }
+
+    /// Removes a port: waits until no frame is under way to or from it, closes its queues, forgets its addresses.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPort`], [`EngineError::Stuck`].
+    pub fn remove_port(&mut self, port: PortId) -> Result<(), EngineError> {
+        let slot = self.ports.get_mut(port.index()).and_then(Option::take).ok_or(EngineError::NoPort(port))?;
+        self.post_all(|| Command::DropPort(port));
+        // Twice: after the first, nobody sends to the port any more; after the second, what was sent has arrived.
+        self.sync()?;
+        self.sync()?;
+        for queue in self.detach(port)? {
+            queue.close(&mut self.mem);
+        }
+        self.mem.publish();
+        self.fdb.flush_port(port);
+        let counted = since(&self.raw_stats(port), &slot.baseline);
+        add(&mut self.removed, &counted);
+        Ok(())
+    }
+
+    fn detach(&self, port: PortId) -> Result<Vec<Pmd>, EngineError> {
+        let mut queues = Vec::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let (reply, answer) = bounded(1);
+            worker.mailbox.post(Command::Detach(port, reply));
+            queues.extend(answer.recv_timeout(PATIENCE).map_err(|_| EngineError::Stuck(index))?);
+        }
+        Ok(queues)
+    }
+
+    /// Waits until every worker has obeyed what was posted before.
+    fn sync(&self) -> Result<(), EngineError> {
+        let ask = |worker: &WorkerHandle| {
+            let (reply, answer): (Sender<()>, _) = bounded(1);
+            worker.mailbox.post(Command::Sync(reply));
+            answer
+        };
+        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+        for (index, answer) in answers.iter().enumerate() {
+            answer.recv_timeout(PATIENCE).map_err(|_| EngineError::Stuck(index))?;
+        }
+        Ok(())
+    }
+
+    fn post_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.mailbox.post(command());
+        }
+    }
+
+    /// Pins an address to a port: it never ages and never moves.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPort`] if the port is not in the domain, [`EngineError::Fdb`].
+    pub fn add_static(&mut self, domain: DomainId, mac: MacAddr, port: PortId) -> Result<(), EngineError> {
+        match self.ports.get(port.index()) {
+            Some(Some(slot)) if slot.domain == domain => Ok(self.fdb.insert_static(fid(domain), mac, port)?),
+            _ => Err(EngineError::NoPort(port)),
+        }
+    }
+
+    /// Forgets an address; false if it was not known.
+    pub fn remove_address(&mut self, domain: DomainId, mac: MacAddr) -> bool {
+        self.fdb.remove(fid(domain), mac)
+    }
+
+    /// All addresses known.
+    #[must_use]
+    pub fn fdb(&self) -> Vec<FdbRecord> {
+        let record = |r: fdb::Record| FdbRecord {
+            domain: DomainId(r.fid.get()),
+            vlan: 0,
+            mac: r.mac,
+            port: r.port,
+            kind: r.kind,
+            age_s: r.age_s,
+        };
+        self.fdb.dump(self.now()).into_iter().map(record).collect()
+    }
+
+    /// Moves the clock of ageing and forgets what is too old. Call it once a second.
+    pub fn tick(&mut self) {
+        let now = self.now();
+        // Relaxed: seconds; workers want a recent value.
+        self.clock.store(now, Ordering::Relaxed);
+        let ageing = |fid: Fid| {
+            let spec = self.domains.get(fid.index()).copied().flatten();
+            spec.and_then(|s| s.ageing).map_or(u32::MAX, |a| u32::try_from(a.as_secs()).unwrap_or(u32::MAX))
+        };
+        for _ in 0..self.fdb.steps_per_second() {
+            self.fdb.age_step(&mut self.age_cursor, now, ageing);
+        }
+    }
+
+    fn now(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn stats(&self) -> Snapshot {
+        let ports = self.ports.iter().enumerate().filter_map(|(i, slot)| {
+            let port = PortId(u16::try_from(i).ok()?);
+            Some((port, since(&self.raw_stats(port), &slot.as_ref()?.baseline)))
+        });
+        Snapshot {
+            ports: ports.collect(),
+            workers: self.workers.iter().map(worker_stats).collect(),
+            removed: self.removed,
+        }
+    }
+
+    /// What all workers ever counted under a port id.
+    fn raw_stats(&self, port: PortId) -> PortStats {
+        let mut sum = PortStats::default();
+        for worker in &self.workers {
+            sum.add(&worker.counters.ports[port.index()]);
+        }
+        sum
+    }
+
+    /// Stops the workers and closes every port; says whether every frame came home.
+    pub fn stop(self) -> StopReport {
+        let Self { pool, workers, mut mem, .. } = self;
+        for worker in &workers {
+            worker.mailbox.post(Command::Stop);
+        }
+        let remains: Vec<Remains> = workers.into_iter().filter_map(|w| w.thread.join().ok().flatten()).collect();
+        let (queues, inbound): (Vec<_>, Vec<_>) = remains.into_iter().map(|r| (r.queues, r.inbound)).unzip();
+        inbound.into_iter().for_each(|rings| rings.free(&mut mem));
+        queues.into_iter().flatten().for_each(|queue| queue.close(&mut mem));
+        drop(mem);
+        StopReport { total: pool.total(), free: pool.free() }
+    }
+}
+
+/// The filtering id of a domain whose VLAN tags are not looked at.
+fn fid(domain: DomainId) -> Fid {
+    const { assert!(MAX_DOMAINS <= Fid::COUNT) };
+    Fid::new(domain.0).expect("domain ids are below MAX_DOMAINS")
+}
+
+fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, EngineError> {
+    let (pinned, answer) = bounded(1);
+    let run = move || {
+        let ok = lcore::pin_to(core);
+        // The receiver waits below.
+        let _ = pinned.send(ok);
+        ok.then(|| worker.run())
+    };
+    let thread = std::thread::Builder::new().name(format!("pollux-w{core}")).spawn(run)?;
+    match answer.recv_timeout(PATIENCE) {
+        Ok(true) => Ok(thread),
+        _ => Err(EngineError::Pin(core)),
+    }
+}
+
+fn worker_stats(worker: &WorkerHandle) -> WorkerStats {
+    let c = &worker.counters.worker;
+    let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+    let (frames, busy) = (c.frames.get(), c.busy_cycles.get());
+    WorkerStats {
+        core: worker.core,
+        busy: ratio(busy, c.total_cycles.get()),
+        frames,
+        frames_per_burst: ratio(frames, c.bursts.get()),
+        ns_per_frame: ratio(busy, frames) * 1e9 / lcore::hz() as f64,
+        turns: c.turns.get(),
+        sleeps: c.sleeps.get(),
+    }
+}
+
+/// The first free index of a table of at most `max`.
+fn free_slot<T>(table: &mut Vec<Option<T>>, max: usize) -> Option<usize> {
+    let index = table.iter().position(Option::is_none).unwrap_or(table.len());
+    if index == table.len() && index < max {
+        table.push(None);
+    }
+    (index < max).then_some(index)
+}
+
+/// `now` minus `then`, field by field.
+fn since(now: &PortStats, then: &PortStats) -> PortStats {
+    combine(now, then, u64::wrapping_sub)
+}
+
+fn add(sum: &mut PortStats, more: &PortStats) {
+    *sum = combine(sum, more, u64::wrapping_add);
+}
+
+fn combine(a: &PortStats, b: &PortStats, op: fn(u64, u64) -> u64) -> PortStats {
+    PortStats {
+        rx_frames: op(a.rx_frames, b.rx_frames),
+        rx_bytes: op(a.rx_bytes, b.rx_bytes),
+        tx_frames: op(a.tx_frames, b.tx_frames),
+        tx_bytes: op(a.tx_bytes, b.tx_bytes),
+        flood_copies: op(a.flood_copies, b.flood_copies),
+        tx_segments: op(a.tx_segments, b.tx_segments),
+        tx_checksums: op(a.tx_checksums, b.tx_checksums),
+        drops: std::array::from_fn(|i| op(a.drops[i], b.drops[i])),
+    }
+}

@@ -1,0 +1,310 @@
+//! The worker: one pinned thread and its poll loop. The path of every frame passes through this file.
+//!
+//! ```text
+//! loop {
+//!   commands            at most 8: ports come and go by message
+//!   each queue          rx_burst → switch.forward → lanes
+//!   each inbound ring   frames that other workers have for my ports → lanes
+//!   lanes               tx_burst on my queue, or into the ring of the worker that owns one
+//!   each queue          flush: kick the kernel, bring completed frames home
+//!   idle                spin, or sleep until a descriptor or a doorbell wakes me
+//! }
+//! ```
+//! A worker owns its queues, its switch and its cache of free frames; it shares only the FDB, the counters (which it
+//! alone writes) and the rings.
+
+use crate::command::{Command, Event, Mailbox, Outbox};
+use crate::idle::Idle;
+use crate::lcore;
+use crate::mem::{Burst, MempoolCache};
+use crate::mesh::{Inbound, Mesh, RoutedBurst};
+use crate::pmd::{Backlog, Pmd};
+use crate::port::{MAX_PORTS, PortId};
+use crate::stats::{DropReason, PortCounters, WorkerCounters};
+use crate::switch::Switch;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Commands a worker carries out per turn, so that a flood of them does not stop the frames.
+const COMMANDS_PER_TURN: usize = 8;
+
+/// What a worker counts; it writes, control reads.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) ports: Box<[PortCounters]>,
+    pub(crate) worker: WorkerCounters,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        let ports = (0..MAX_PORTS).map(|_| PortCounters::default()).collect();
+        Self { ports, worker: WorkerCounters::default() }
+    }
+}
+
+/// Where frames for a port go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// No such port.
+    Nowhere,
+    /// A queue of mine.
+    Queue(usize),
+    /// The worker that owns one.
+    Worker(usize),
+}
+
+/// A queue this worker owns.
+#[derive(Debug)]
+struct Queue {
+    port: PortId,
+    pmd: Pmd,
+    /// Its failure was reported; it is not polled any more.
+    failed: bool,
+}
+
+/// What control gives a worker at the start.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) index: usize,
+    pub(crate) switch: Switch,
+    pub(crate) mem: MempoolCache,
+    pub(crate) mesh: Mesh,
+    pub(crate) idle: Idle,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) clock: Arc<AtomicU32>,
+}
+
+/// What a worker leaves behind.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) queues: Vec<Pmd>,
+    pub(crate) inbound: Inbound,
+}
+
+/// One poll loop.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    // hot
+    queues: Vec<Option<Queue>>,
+    routes: Box<[Route]>,
+    parts: Parts,
+    backlog: Backlog,
+    running: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        parts.idle.watch(&*parts.mailbox.wakeup)?;
+        let routes = vec![Route::Nowhere; MAX_PORTS].into_boxed_slice();
+        Ok(Self { queues: Vec::new(), routes, parts, backlog: Backlog::None, running: true })
+    }
+
+    /// Polls until told to stop.
+    pub(crate) fn run(mut self) -> Remains {
+        let mut from = lcore::cycles();
+        while self.running {
+            let moved = self.turn();
+            let now = lcore::cycles();
+            self.account(moved, now.wrapping_sub(from));
+            from = now;
+            if moved > 0 {
+                self.parts.idle.busy(now);
+            } else if self.running && self.parts.idle.is_tired(now, self.backlog) {
+                self.sleep();
+            }
+        }
+        let queues = self.queues.into_iter().flatten().map(|q| q.pmd).collect();
+        Remains { queues, inbound: self.parts.mesh.into_inbound() }
+    }
+
+    /// One turn; how many frames it moved.
+    fn turn(&mut self) -> usize {
+        self.commands();
+        // Relaxed: seconds for ageing; any recent value will do.
+        self.parts.switch.now = self.parts.clock.load(Ordering::Relaxed);
+        let received: usize = (0..self.queues.len()).map(|i| self.poll_queue(i)).sum();
+        let relayed: usize = (0..self.parts.mesh.inbound()).map(|i| self.poll_ring(i)).sum();
+        self.backlog = self.flush_queues();
+        self.parts.mem.publish();
+        received + relayed
+    }
+
+    /// Receives one burst of a queue and switches it.
+    fn poll_queue(&mut self, i: usize) -> usize {
+        let Some(queue) = self.queues[i].as_mut().filter(|q| !q.failed) else { return 0 };
+        let (port, counters) = (queue.port, &self.parts.counters);
+        let mut burst = Burst::new();
+        let n = queue.pmd.rx_burst(&mut burst, &mut self.parts.mem, &counters.ports[port.index()]);
+        if n == 0 {
+            self.check(i);
+            return 0;
+        }
+        counters.worker.bursts.add(1);
+        counters.worker.frames.add(n as u64);
+        self.parts.switch.forward(port, &mut burst, &mut self.parts.mem, &counters.ports);
+        self.send_lanes();
+        n
+    }
+
+    /// Takes one burst that another worker sent for ports of mine.
+    fn poll_ring(&mut self, i: usize) -> usize {
+        let mut burst = RoutedBurst::new();
+        let n = self.parts.mesh.receive(i, &mut burst);
+        for routed in burst.drain(..) {
+            self.parts.switch.egress.push(routed.port, routed.mbuf);
+        }
+        self.send_lanes();
+        n
+    }
+
+    /// Empties the lanes; what a port does not take is freed and counted there.
+    fn send_lanes(&mut self) {
+        let Parts { switch, mem, mesh, counters, .. } = &mut self.parts;
+        while let Some((port, lane)) = switch.egress.next_dirty() {
+            let stats = &counters.ports[port.index()];
+            let full = match self.routes[port.index()] {
+                Route::Queue(i) => {
+                    if let Some(queue) = &mut self.queues[i] {
+                        queue.pmd.tx_burst(lane, mem, stats);
+                    }
+                    DropReason::TxFull
+                }
+                Route::Worker(w) => {
+                    mesh.send(w, port, lane);
+                    DropReason::RingFull
+                }
+                Route::Nowhere => DropReason::PortGone,
+            };
+            if !lane.is_empty() {
+                stats.drop_n(full, lane.len());
+                mem.free_burst(lane);
+            }
+        }
+    }
+
+    fn flush_queues(&mut self) -> Backlog {
+        let mem = &mut self.parts.mem;
+        self.queues.iter_mut().flatten().map(|q| q.pmd.flush(mem)).max().unwrap_or(Backlog::None)
+    }
+
+    /// Reports a queue that failed, once.
+    fn check(&mut self, i: usize) {
+        let Some(queue) = &mut self.queues[i] else { return };
+        let Some(error) = queue.pmd.fault() else { return };
+        queue.failed = true;
+        // A dead descriptor is always ready: watching it would keep the worker awake.
+        if let Some(fd) = queue.pmd.wait_fd() {
+            self.parts.idle.unwatch(fd);
+        }
+        let error = io::Error::new(error.kind(), error.to_string());
+        self.parts.outbox.post(Event::PortFault { port: queue.port, error });
+    }
+
+    fn sleep(&mut self) {
+        let Parts { mailbox, mesh, idle, counters, .. } = &self.parts;
+        let mut may = mailbox.wakeup.doze(|| !mailbox.is_empty() || mesh.has_work());
+        for queue in self.queues.iter_mut().flatten() {
+            may &= queue.pmd.doze();
+        }
+        if may {
+            counters.worker.sleeps.add(1);
+            idle.sleep(self.backlog);
+        }
+        mailbox.wakeup.up();
+        mailbox.wakeup.clear();
+        for queue in self.queues.iter_mut().flatten() {
+            queue.pmd.up();
+        }
+    }
+
+    fn account(&self, moved: usize, cycles: u64) {
+        let counters = &self.parts.counters.worker;
+        counters.turns.add(1);
+        counters.total_cycles.add(cycles);
+        if moved > 0 {
+            counters.busy_turns.add(1);
+            counters.busy_cycles.add(cycles);
+        }
+    }
+
+    fn commands(&mut self) {
+        for _ in 0..COMMANDS_PER_TURN {
+            if self.parts.mailbox.is_empty() {
+                return;
+            }
+            match self.parts.mailbox.take() {
+                Some(command) => self.obey(command),
+                None => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let topology = self.parts.switch.topology_mut();
+        match command {
+            Command::PutDomain(id, domain) => topology.put_domain(id, domain),
+            Command::DropDomain(id) => topology.drop_domain(id),
+            Command::Attach(port, pmd) => self.attach(port, pmd),
+            Command::PutPort { port, member, owner } => {
+                topology.put_port(port, member);
+                self.routes[port.index()] = self.route(port, owner);
+            }
+            Command::DropPort(port) => {
+                topology.drop_port(port);
+                self.routes[port.index()] = Route::Nowhere;
+            }
+            // A reply that nobody waits for any more is no concern of the worker's.
+            Command::Detach(port, reply) => {
+                let _ = reply.send(self.detach(port));
+            }
+            Command::Sync(reply) => {
+                self.drain_rings();
+                let _ = reply.send(());
+            }
+            Command::Stop => self.running = false,
+        }
+    }
+
+    fn route(&self, port: PortId, owner: usize) -> Route {
+        if owner != self.parts.index {
+            return Route::Worker(owner);
+        }
+        let mine = |q: &Option<Queue>| q.as_ref().is_some_and(|q| q.port == port);
+        self.queues.iter().position(mine).map_or(Route::Nowhere, Route::Queue)
+    }
+
+    fn attach(&mut self, port: PortId, pmd: Pmd) {
+        let mut queue = Queue { port, pmd, failed: false };
+        if let Some(Err(error)) = queue.pmd.wait_fd().map(|fd| self.parts.idle.watch(fd)) {
+            queue.failed = true;
+            self.parts.outbox.post(Event::PortFault { port, error });
+        }
+        match self.queues.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(queue),
+            None => self.queues.push(Some(queue)),
+        }
+    }
+
+    fn detach(&mut self, port: PortId) -> Vec<Pmd> {
+        let gone = self.queues.iter_mut().filter_map(|slot| slot.take_if(|q| q.port == port));
+        let pmds: Vec<Pmd> = gone.map(|q| q.pmd).collect();
+        for fd in pmds.iter().filter_map(Pmd::wait_fd) {
+            self.parts.idle.unwatch(fd);
+        }
+        pmds
+    }
+
+    /// Deals with everything that other workers had sent when this was called; the rings are bounded, and so is this.
+    fn drain_rings(&mut self) {
+        for i in 0..self.parts.mesh.inbound() {
+            for _ in 0..Mesh::MAX_BURSTS {
+                if self.poll_ring(i) == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
