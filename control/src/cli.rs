@@ -1,0 +1,160 @@
+//! The command line as typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/pollux/pollux.sock";
+
+/// Exit code: done.
+pub const OK: u8 = 0;
+/// Exit code: it failed.
+pub const FAILED: u8 = 1;
+/// Exit code: the command line was wrong (clap's own).
+pub const USAGE: u8 = 2;
+/// Exit code: no daemon answers.
+pub const UNREACHABLE: u8 = 3;
+/// Exit code: not permitted.
+pub const PERMISSION: u8 = 4;
+
+const EXAMPLES: &str = "\
+Examples:
+  pollux check lab.yaml          what is wrong with a file, without privileges
+  pollux lab up lab.yaml         make its namespaces and switch between them
+  pollux stats -j                counters as JSON
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon not reachable, 4 permission";
+
+/// A poll-mode userspace packet switch.
+#[derive(Debug, Parser)]
+#[command(name = "pollux", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// Socket of the daemon [default: /run/pollux/pollux.sock, for `lab` that of the lab]
+    #[arg(long, global = true, env = "POLLUX_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Switch in the foreground until SIGINT or SIGTERM; leaves nothing behind
+    Run(Run),
+    /// Say what is wrong with a file; needs no privileges and changes nothing
+    Check {
+        /// The configuration
+        file: String,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// What runs, since when, on what memory and cores
+    Status(Json),
+    /// Ports, their link and what drives them
+    Ports(Json),
+    /// Known addresses; add and remove static ones
+    Fdb {
+        /// Output
+        #[command(flatten)]
+        json: Json,
+        /// Change instead of show
+        #[command(subcommand)]
+        change: Option<FdbChange>,
+    },
+    /// Counters of ports and workers, drops by reason
+    Stats(Json),
+    /// Add or remove a port of the running switch
+    #[command(subcommand)]
+    Port(PortChange),
+    /// A lab: namespaces joined by the switch
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The configuration
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub config: String,
+    /// Set by `lab up` for its background half: own session, "ready" or the error on standard output
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Output of a question.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Json {
+    /// JSON instead of a table
+    #[arg(short = 'j', long = "json")]
+    pub json: bool,
+}
+
+/// Static addresses.
+#[derive(Debug, Subcommand)]
+pub enum FdbChange {
+    /// Pin an address to a port: it never ages or moves
+    Add {
+        /// The domain
+        domain: String,
+        /// The address
+        mac: String,
+        /// The port it lives behind
+        port: String,
+    },
+    /// Forget a pinned address
+    Del {
+        /// The domain
+        domain: String,
+        /// The address
+        mac: String,
+    },
+}
+
+/// Ports of the running switch.
+#[derive(Debug, Subcommand)]
+pub enum PortChange {
+    /// Add a port
+    Add {
+        /// Its name
+        name: String,
+        /// What it is, in the words of the file: '{ kind: tap, domain: lan }'
+        #[arg(long, value_name = "YAML")]
+        spec: String,
+    },
+    /// Remove a port
+    Del {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Verbs of a lab.
+#[derive(Debug, Subcommand)]
+pub enum Lab {
+    /// Make the namespaces, switch in the background; returns when every port is up
+    Up {
+        /// The configuration
+        file: String,
+        /// Stay in the foreground
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// Ping every ordered pair of nodes; with --tcp run iperf3 between every ordered pair of port kinds
+    Test {
+        /// The configuration
+        file: String,
+        /// Also TCP
+        #[arg(long)]
+        tcp: bool,
+        /// Output
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Stop the switch and remove everything it made; fine if it is down already
+    Down {
+        /// The configuration
+        file: String,
+    },
+}

@@ -1,0 +1,284 @@
+//! What each command does. Data goes to standard output, everything else to standard error.
+
+use crate::cli::{Cli, Command, DEFAULT_SOCKET, FAILED, FdbChange, Json, Lab, OK, PERMISSION, PortChange, Run, UNREACHABLE};
+use crate::client::{Client, ClientError};
+use crate::config::{self, Port};
+use crate::document::{self, Document};
+use crate::lab;
+use crate::machine::Machine;
+use crate::plan::{self, Plan};
+use crate::privilege;
+use crate::state::{self, StateError};
+use crate::supervisor::{self, RunError};
+use crate::text;
+use crate::view::{self, Done, PinAddress, UnpinAddress};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Why the process does not end with 0.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// What to say.
+    pub text: String,
+}
+
+impl Failure {
+    /// Exit code 1.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { code: FAILED, text: text.into() }
+    }
+
+    /// A system call failed.
+    #[must_use]
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let hint = if denied { "; run as root" } else { "" };
+        Self { code: if denied { PERMISSION } else { FAILED }, text: format!("{what}: {error}{hint}") }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let code = match error {
+            ClientError::Unreachable { .. } => UNREACHABLE,
+            ClientError::Permission(_) => PERMISSION,
+            ClientError::Broken(_) | ClientError::Refused(_) => FAILED,
+        };
+        Self { code, text: error.to_string() }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        let permission = match &error {
+            RunError::State(StateError::File { error, .. }) | RunError::Socket { error, .. } | RunError::Io(error) => denied(error),
+            _ => false,
+        };
+        Self { code: if permission { PERMISSION } else { FAILED }, text: error.to_string() }
+    }
+}
+
+impl From<crate::problem::Problems> for Failure {
+    fn from(problems: crate::problem::Problems) -> Self {
+        Self::new(problems.to_string())
+    }
+}
+
+/// Runs a command line; the exit code.
+#[must_use]
+pub fn main(cli: Cli) -> u8 {
+    match run(cli) {
+        Ok(()) => OK,
+        Err(failure) => {
+            eprintln!("{}", failure.text);
+            failure.code
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let socket = cli.socket.as_deref();
+    let client = Client::new(socket.unwrap_or(Path::new(DEFAULT_SOCKET)));
+    match cli.command {
+        Command::Run(run) => start(&run, socket),
+        Command::Check { file } => check(&file),
+        Command::Schema => print(&config::schema()),
+        Command::Status(json) => show(&client, "/v1/status", json, text::status),
+        Command::Ports(json) => show(&client, "/v1/ports", json, text::ports),
+        Command::Stats(json) => show(&client, "/v1/stats", json, text::stats),
+        Command::Fdb { json, change: None } => show(&client, "/v1/fdb", json, text::fdb),
+        Command::Fdb { change: Some(change), .. } => change_fdb(&client, change),
+        Command::Port(change) => change_port(&client, change),
+        Command::Lab(lab) => in_lab(lab, socket),
+    }
+}
+
+/// A reader that has seen enough (`pollux stats | head -1`) is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("writing the answer", &error)),
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::new(error.to_string()))?;
+    print(&format!("{text}\n"))
+}
+
+fn show<T: Serialize + DeserializeOwned>(client: &Client, path: &str, json: Json, text: fn(&T) -> String) -> Result<(), Failure> {
+    let answer: T = client.get(path)?;
+    if json.json { print_json(&answer) } else { print(&text(&answer)) }
+}
+
+fn load(file: &str) -> Result<(Document, Plan), Failure> {
+    let document = document::load(file)?;
+    let plan = plan::plan(&document, &Machine::here())?;
+    Ok((document, plan))
+}
+
+fn check(file: &str) -> Result<(), Failure> {
+    let (_, plan) = load(file)?;
+    print(&format!(
+        "{file}: ok: switch `{}`, {} ports in {} domains, workers on cores {:?}, {} frames ({} MiB)\n",
+        plan.name,
+        plan.ports.len(),
+        plan.domains.len(),
+        plan.workers,
+        plan.frames,
+        u64::from(plan.frames) / 512
+    ))
+}
+
+/// `run`; in the background half of `lab up` errors go to standard output too, where `lab up` listens.
+fn start(run: &Run, socket: Option<&Path>) -> Result<(), Failure> {
+    log_to_stderr();
+    if run.detached {
+        // fails only for a process that leads a group already, which is as good
+        let _ = nix::unistd::setsid();
+    }
+    let result = serve(run, socket.unwrap_or(Path::new(DEFAULT_SOCKET)));
+    if let (true, Err(failure)) = (run.detached, &result) {
+        // nobody listens any more once "ready" was said
+        let _ = io::stdout().write_all(format!("{}\n", failure.text).as_bytes());
+    }
+    result
+}
+
+fn serve(run: &Run, socket: &Path) -> Result<(), Failure> {
+    let (document, plan) = load(&run.config)?;
+    if let Some(text) = privilege::missing(&plan) {
+        return Err(Failure { code: PERMISSION, text });
+    }
+    let socket = std::path::absolute(socket).map_err(|error| Failure::io("the socket's path", &error))?;
+    if run.detached {
+        // do not keep the directory, and what is mounted there, busy
+        std::env::set_current_dir("/").map_err(|error| Failure::io("changing to /", &error))?;
+    }
+    let name = plan.name.clone();
+    supervisor::run(document, plan, &socket, |switch| {
+        let status = switch.status();
+        tracing::info!(switch = name, ports = status.ports_open, memory = status.memory.backing, "every port is up");
+        if run.detached {
+            say_ready();
+        }
+    })?;
+    Ok(())
+}
+
+/// Tells `lab up`, then lets go of its pipe.
+fn say_ready() {
+    // if `lab up` was interrupted the lab stays up, and nobody reads this
+    let _ = io::stdout().write_all(format!("{}\n", lab::READY).as_bytes());
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = nix::unistd::dup2_stdout(null);
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("POLLUX_LOG").unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
+    // a second call in one process (tests) keeps the first
+    let _ = log.with_ansi(io::stderr().is_terminal()).try_init();
+}
+
+fn change_port(client: &Client, change: PortChange) -> Result<(), Failure> {
+    match change {
+        PortChange::Add { name, spec } => {
+            // read as the file is, so that a mistake is found here with its place
+            let port = document::parse::<Port>("--spec", &spec)?.config;
+            let mut body = serde_json::to_value(&port).map_err(|error| Failure::new(error.to_string()))?;
+            body["name"] = name.into();
+            client.post::<Done>("/v1/ports", &body)?;
+        }
+        PortChange::Del { name } => {
+            client.delete::<Done>(&format!("/v1/ports/{}", escape(&name)), None::<&()>)?;
+        }
+    }
+    Ok(())
+}
+
+/// A name as part of a path: everything but what names are made of is percent-encoded.
+fn escape(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn change_fdb(client: &Client, change: FdbChange) -> Result<(), Failure> {
+    match change {
+        FdbChange::Add { domain, mac, port } => client.post::<Done>("/v1/fdb", &PinAddress { domain, mac, port })?,
+        FdbChange::Del { domain, mac } => client.delete::<Done>("/v1/fdb", Some(&UnpinAddress { domain, mac }))?,
+    };
+    Ok(())
+}
+
+fn in_lab(lab: Lab, socket: Option<&Path>) -> Result<(), Failure> {
+    match lab {
+        Lab::Up { file, foreground: true } => start(&Run { config: file, detached: false }, socket),
+        Lab::Up { file, foreground: false } => up(&file, socket.unwrap_or(Path::new(DEFAULT_SOCKET))),
+        Lab::Test { file, tcp, json } => test(&file, tcp, json, socket),
+        Lab::Down { file } => down(&file, socket),
+    }
+}
+
+fn up(file: &str, socket: &Path) -> Result<(), Failure> {
+    let (_, plan) = load(file)?;
+    if let Some(text) = privilege::missing(&plan) {
+        return Err(Failure { code: PERMISSION, text });
+    }
+    lab::up(file, &plan, socket)?;
+    print(&format!(
+        "lab `{}` is up: {} nodes, {} ports; log in {}\n",
+        plan.name,
+        plan.nodes.len(),
+        plan.ports.len(),
+        lab::log_file(&plan.name).display()
+    ))
+}
+
+/// The socket named, or that of the lab's daemon.
+fn socket_of(name: &str, socket: Option<&Path>) -> PathBuf {
+    let of_lab = || state::header(Path::new(state::DIRECTORY), name).map(|header| header.socket);
+    socket.map(Path::to_owned).or_else(of_lab).unwrap_or_else(|| DEFAULT_SOCKET.into())
+}
+
+fn test(file: &str, tcp: bool, json: Json, socket: Option<&Path>) -> Result<(), Failure> {
+    let (_, plan) = load(file)?;
+    let _up: view::Status = Client::new(&socket_of(&plan.name, socket)).get("/v1/status")?;
+    let report = lab::test(&plan, tcp);
+    if json.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text())?;
+    }
+    match (report.ok, report.pings.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Failure::new("nothing to test: no two ports of one domain have addresses in one subnet; add `ip: [10.0.0.1/24]`")),
+        (false, false) => Err(Failure::new("the lab has failures")),
+    }
+}
+
+fn down(file: &str, socket: Option<&Path>) -> Result<(), Failure> {
+    // only the name counts: a lab can be taken down whatever became of the rest of its file
+    let name = document::name_of(file)?;
+    let down = lab::down(&name, socket)?;
+    for cleaned in &down.cleaned {
+        eprintln!("removed what a dead switch had left: {cleaned}");
+    }
+    match down.stopped {
+        Some(stopped) if stopped.free != stopped.total => {
+            Err(Failure::new(format!("{} of {} frames were missing at the end", stopped.total - stopped.free, stopped.total)))
+        }
+        Some(stopped) => {
+            // of a good run nothing is worth keeping
+            let _ = std::fs::remove_file(lab::log_file(&name));
+            print(&format!("lab `{name}` is down; all {} frames came home\n", stopped.total))
+        }
+        None => print(&format!("lab `{name}` is down\n")),
+    }
+}

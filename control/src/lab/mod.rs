@@ -1,0 +1,113 @@
+//! Labs: `up` starts the switch in the background and waits for it, `down` stops it and waits until it is gone.
+//!
+//! Nobody sleeps here. `up` reads the standard output of the switch, which says "ready" or what went wrong; `down` waits
+//! for the lock of the journal, which the kernel releases when the process is gone.
+
+mod tests;
+
+pub use tests::{Report, run as test};
+
+use crate::client::{Client, ClientError};
+use crate::command::Failure;
+use crate::plan::Plan;
+use crate::state::{self, DIRECTORY};
+use crate::view::Stopped;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// What the background half writes when every port is up.
+pub const READY: &str = "ready";
+/// Longest that an orderly stop takes with a thousand ports.
+const STOPPING: Duration = Duration::from_secs(60);
+
+/// Starts the switch in the background; returns when every port is up.
+pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
+    let log = log_file(&plan.name);
+    let mut child = spawn(file, socket, &log).map_err(|error| Failure::io("starting the switch", &error))?;
+    let words = hear(&mut child).map_err(|error| Failure::io("listening to the switch", &error))?;
+    if words.last().is_some_and(|line| line == READY) {
+        return Ok(());
+    }
+    let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    let said = if words.is_empty() { format!("the switch ended without a word; see {}", log.display()) } else { words.join("\n") };
+    Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::cli::FAILED), text: said })
+}
+
+/// Where the background half logs to.
+#[must_use]
+pub fn log_file(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{name}.log"))
+}
+
+fn spawn(file: &str, socket: &Path, log: &Path) -> io::Result<Child> {
+    DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY)?;
+    Command::new(std::env::current_exe()?)
+        .args(["run", "--detached", "-c", file, "--socket"])
+        .arg(socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::options().create(true).append(true).open(log)?)
+        .spawn()
+}
+
+/// Lines up to "ready" or the end.
+fn hear(child: &mut Child) -> io::Result<Vec<String>> {
+    let mut words = Vec::new();
+    let Some(output) = child.stdout.take() else { return Ok(words) };
+    for line in BufReader::new(output).lines() {
+        words.push(line?);
+        if words.last().is_some_and(|line| line == READY) {
+            break;
+        }
+    }
+    Ok(words)
+}
+
+/// What `down` found and did.
+#[derive(Debug, Default)]
+pub struct Down {
+    /// The pool's balance, if the switch was alive to tell.
+    pub stopped: Option<Stopped>,
+    /// What a dead switch had left.
+    pub cleaned: Vec<String>,
+}
+
+/// Stops the switch `name` and waits until it is gone; cleans up after it if it was dead. Idempotent.
+pub fn down(name: &str, socket: Option<&Path>) -> Result<Down, Failure> {
+    let directory = Path::new(DIRECTORY);
+    let Some(header) = state::header(directory, name) else { return Ok(Down::default()) };
+    let socket = socket.unwrap_or(&header.socket).to_owned();
+    let stopped = match state::holder(directory, name) {
+        Some(pid) => ask_to_stop(&socket, pid)?,
+        None => None,
+    };
+    let name = name.to_owned();
+    let (done, gone) = mpsc::channel();
+    // the lock has no timeout, so a thread waits for it
+    std::thread::spawn(move || done.send(state::wait_and_clean(Path::new(DIRECTORY), &name)));
+    let late = |_| Failure::new(format!("the switch (pid {}) does not stop; `kill -9 {}` and run this again", header.pid, header.pid));
+    let cleaned = gone.recv_timeout(STOPPING).map_err(late)?.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Down { stopped, cleaned })
+}
+
+/// By its API, or by SIGTERM if that is not there.
+fn ask_to_stop(socket: &Path, pid: u32) -> Result<Option<Stopped>, Failure> {
+    match Client::new(socket).post("/v1/stop", &()) {
+        Ok(stopped) => return Ok(Some(stopped)),
+        // somebody else asked at the same moment
+        Err(ClientError::Broken(_) | ClientError::Refused(_)) => {}
+        Err(ClientError::Permission(_) | ClientError::Unreachable { .. }) => {}
+    }
+    let process = i32::try_from(pid).map(Pid::from_raw).map_err(|_| Failure::new(format!("{pid} is no process")))?;
+    match kill(process, Signal::SIGTERM) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(None),
+        Err(error) => Err(Failure::io("stopping the switch", &error.into())),
+    }
+}

@@ -1,0 +1,90 @@
+//! What this machine offers: cores, interfaces, huge pages. Read once, before the plan, without privileges.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Facts about the machine that a plan is checked against. Tests make their own.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// Cores this process may use (its cpuset and affinity).
+    pub cores: Vec<usize>,
+    /// Interfaces of the namespace we run in.
+    pub devices: BTreeSet<String>,
+    /// Those that carry a default route.
+    pub default_route: BTreeSet<String>,
+    /// Free huge pages of 2 MiB.
+    pub free_hugepages: u64,
+}
+
+impl Machine {
+    /// This machine, now. Call it before any thread is pinned.
+    #[must_use]
+    pub fn here() -> Self {
+        let ids = core_affinity::get_core_ids().unwrap_or_default();
+        Self {
+            cores: ids.into_iter().map(|core| core.id).collect(),
+            devices: devices(),
+            default_route: default_route_devices(),
+            free_hugepages: free_hugepages(),
+        }
+    }
+}
+
+fn devices() -> BTreeSet<String> {
+    // /proc/thread-self, not /sys: sysfs shows the namespace it was mounted in, proc the one of the asking thread
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
+    text.lines().skip(2).filter_map(name).collect()
+}
+
+fn free_hugepages() -> u64 {
+    let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Interfaces with a default route in the calling thread's namespace.
+#[must_use]
+pub fn default_route_devices() -> BTreeSet<String> {
+    let v4 = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let v6 = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
+    let mut found: BTreeSet<String> = v4.lines().skip(1).filter_map(default_v4).collect();
+    found.extend(v6.lines().filter_map(default_v6));
+    found.remove("lo");
+    found
+}
+
+/// `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`, numbers in hexadecimal.
+fn default_v4(line: &str) -> Option<String> {
+    let field: Vec<&str> = line.split_whitespace().collect();
+    let is_default = field.get(1)? == &"00000000" && field.get(7)? == &"00000000";
+    is_default.then(|| field[0].to_owned())
+}
+
+/// `destination length source length next-hop metric refs use flags device`; `::/0` on `lo` is the reject route.
+fn default_v6(line: &str) -> Option<String> {
+    let field: Vec<&str> = line.split_whitespace().collect();
+    let is_default = field.first()?.bytes().all(|b| b == b'0') && field.get(1)? == &"00";
+    is_default.then(|| field.last().copied().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_are_found_in_both_tables() {
+        assert_eq!(default_v4("eth0\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0"), Some("eth0".to_owned()));
+        assert_eq!(default_v4("eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0"), None);
+        let zero = "0".repeat(32);
+        let line = format!("{zero} 00 {zero} 00 {zero} 00000064 00000001 00000000 00000003     ens3");
+        assert_eq!(default_v6(&line), Some("ens3".to_owned()));
+        assert_eq!(default_v6(&line.replacen(" 00 ", " 40 ", 1)), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_core_and_a_loopback() {
+        let machine = Machine::here();
+        assert!(!machine.cores.is_empty());
+        assert!(machine.devices.contains("lo"));
+    }
+}

@@ -1,0 +1,116 @@
+//! How many frames a switch needs.
+//!
+//! Frames rest in the rings of the kernel even when nothing flows: an AF_XDP queue holds a full fill ring and may hold
+//! a full TX ring, a TAP queue the buffers of its reads. Too few frames starve whichever port comes last, so the sum is
+//! checked before anything is made.
+
+use super::{Check, Plan, PortPlan, Shape};
+use crate::config::{Config, Hugepages};
+use crate::machine::Machine;
+
+/// Frames of an arena unless the file says otherwise (and the ports need no more).
+pub const DEFAULT_FRAMES: u32 = 16384;
+/// Addresses of the forwarding table unless the file says otherwise.
+pub const DEFAULT_FDB_ENTRIES: u32 = 65536;
+
+/// An arena beyond this (32 GiB) is a typo.
+const MOST_FRAMES: u64 = 1 << 24;
+const MOST_FDB_ENTRIES: u64 = 1 << 24;
+/// Bytes of a frame's chunk.
+const CHUNK: u64 = 2048;
+const HUGE_PAGE: u64 = 2 << 20;
+
+/// Frames per AF_XDP queue: fill ring and TX ring of 2048 each.
+const PER_XDP_QUEUE: u64 = 2048 + 2048;
+/// Frames per TAP queue: read buffers, and one GSO frame of 64 KiB being written.
+const PER_TAP_QUEUE: u64 = 64;
+/// Frames per worker: its cache may hold twice its size of 512.
+const PER_WORKER: u64 = 2 * 512;
+/// Frames on their way through rings between workers and bursts.
+const SLACK: u64 = 1024;
+
+/// Who needs how many frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// AF_XDP queues.
+    pub xdp_queues: u64,
+    /// TAP queues.
+    pub tap_queues: u64,
+    /// Workers.
+    pub workers: u64,
+}
+
+impl Demand {
+    /// What `ports` need on `workers`.
+    #[must_use]
+    pub fn of<'a>(ports: impl IntoIterator<Item = &'a PortPlan>, workers: usize) -> Self {
+        let mut demand = Self { workers: workers as u64, ..Self::default() };
+        for port in ports {
+            match &port.shape {
+                // how many queues an existing device has is known when it is opened; one at least
+                Shape::AfXdp(_) => demand.xdp_queues += 1,
+                Shape::Veth(netdev) => demand.xdp_queues += u64::from(netdev.queues),
+                Shape::Tap(netdev) => demand.tap_queues += u64::from(netdev.queues),
+                Shape::Null | Shape::Ring { .. } => {}
+            }
+        }
+        demand
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.xdp_queues * PER_XDP_QUEUE + self.tap_queues * PER_TAP_QUEUE + self.workers * PER_WORKER + SLACK
+    }
+
+    /// The sum, taken apart for a message.
+    fn explain(&self) -> String {
+        format!(
+            "{} AF_XDP queues × {PER_XDP_QUEUE} + {} TAP queues × {PER_TAP_QUEUE} + {} workers × {PER_WORKER} + {SLACK}",
+            self.xdp_queues, self.tap_queues, self.workers
+        )
+    }
+}
+
+/// Frames of the arena: as asked if that is enough, else as needed.
+pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mut Check<'_>) -> u32 {
+    let demand = Demand::of(&plan.ports, plan.workers.len());
+    let need = demand.frames();
+    let asked = config.memory.frames.map(|size| size.0);
+    if let Some(frames) = asked.filter(|frames| *frames < need) {
+        let remedy = format!("write {need} or more, or leave it out ({})", demand.explain());
+        check.bad("memory.frames", format!("{frames} frames are too few for these ports: {need} are needed"), remedy);
+    }
+    let frames = asked.unwrap_or_else(|| need.next_multiple_of(1024).max(u64::from(DEFAULT_FRAMES)));
+    if frames > MOST_FRAMES {
+        check.bad("memory.frames", format!("{frames} frames are too many"), format!("at most {MOST_FRAMES} are possible"));
+    }
+    huge_pages(config, frames, machine, check);
+    u32::try_from(frames).unwrap_or(u32::MAX)
+}
+
+fn huge_pages(config: &Config, frames: u64, machine: &Machine, check: &mut Check<'_>) {
+    let pages = (frames.saturating_mul(CHUNK)).div_ceil(HUGE_PAGE);
+    if config.memory.hugepages == Hugepages::Required && machine.free_hugepages < pages {
+        let what = format!("{pages} huge pages of 2 MiB are needed, {} are free", machine.free_hugepages);
+        check.bad("memory.hugepages", what, format!("`sysctl vm.nr_hugepages={pages}` or more, or write `hugepages: auto`"));
+    }
+}
+
+/// Whether the arena of a running plan has room for one more port.
+pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, check: &mut Check<'_>) {
+    let demand = Demand::of(plan.ports.iter().chain(port), plan.workers.len());
+    if demand.frames() > u64::from(plan.frames) {
+        let what = format!("the arena of {} frames is too small for one more port: {} would be needed", plan.frames, demand.frames());
+        check.bad("memory.frames", what, "raise memory.frames in the file and restart, or remove a port");
+    }
+}
+
+/// Size of the forwarding table.
+pub(super) fn fdb_entries(config: &Config, check: &mut Check<'_>) -> u32 {
+    let asked = config.memory.fdb_entries.map_or(u64::from(DEFAULT_FDB_ENTRIES), |size| size.0);
+    if asked == 0 || asked > MOST_FDB_ENTRIES {
+        check.bad("memory.fdb_entries", format!("{asked} entries are out of range"), format!("write 1 to {MOST_FDB_ENTRIES}"));
+    }
+    u32::try_from(asked).unwrap_or(u32::MAX)
+}

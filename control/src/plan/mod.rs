@@ -1,0 +1,256 @@
+//! The plan: the configuration validated and resolved. It names everything that will exist, and nothing it says can
+//! be wrong for a reason that could have been known without privileges.
+//!
+//! [`plan`] collects every mistake, each with its place in the file. [`add_port`] checks one more port against a plan that
+//! already runs, for the API.
+
+mod memory;
+mod names;
+mod port;
+
+pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
+pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
+
+use crate::config::{Config, Domain, Hugepages, Mode, Poll, Port};
+use crate::document::{Document, Places};
+use crate::machine::Machine;
+use crate::problem::{Problem, Problems};
+use dataplane::eth::MacAddr;
+use dataplane::port::MAX_PORTS;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long an address lives unseen unless the file says otherwise: IEEE 802.1Q table 8-6.
+pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
+/// MTU of a domain unless the file says otherwise.
+pub const DEFAULT_MTU: u32 = 1500;
+/// Largest MTU any port takes: what an IP packet can hold.
+pub const MAX_MTU: u32 = 65535;
+/// Smallest MTU: what IPv4 requires of a link (RFC 791).
+pub const MIN_MTU: u32 = 68;
+
+/// A switch to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the switch.
+    pub name: String,
+    /// Cores, one worker each.
+    pub workers: Vec<usize>,
+    /// What idle workers do.
+    pub poll: Poll,
+    /// Frames in the arena.
+    pub frames: u32,
+    /// Where the arena lies.
+    pub hugepages: Hugepages,
+    /// Addresses the forwarding table holds.
+    pub fdb_entries: u32,
+    /// Domains in file order.
+    pub domains: Vec<DomainPlan>,
+    /// Namespaces to make.
+    pub nodes: Vec<String>,
+    /// Ports in file order.
+    pub ports: Vec<PortPlan>,
+}
+
+/// A domain to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainPlan {
+    /// Its name.
+    pub name: String,
+    /// Life of a learned address; `None`: learn nothing.
+    pub ageing: Option<Duration>,
+    /// Largest frame payload.
+    pub mtu: u32,
+    /// Addresses it may learn.
+    pub fdb_limit: u32,
+    /// Addresses known from the start, with their port's name.
+    pub fixed: Vec<(MacAddr, String)>,
+}
+
+impl Plan {
+    /// A plan of nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            name: String::new(),
+            workers: Vec::new(),
+            poll: Poll::default(),
+            frames: 0,
+            hugepages: Hugepages::default(),
+            fdb_entries: 0,
+            domains: Vec::new(),
+            nodes: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// The domain called `name`.
+    #[must_use]
+    pub fn domain(&self, name: &str) -> Option<&DomainPlan> {
+        self.domains.iter().find(|domain| domain.name == name)
+    }
+
+    /// The port called `name`.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<&PortPlan> {
+        self.ports.iter().find(|port| port.name == name)
+    }
+}
+
+/// Mistakes found so far, and where the file's parts stand.
+pub(crate) struct Check<'a> {
+    places: Option<&'a Places>,
+    found: Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// A mistake in the value at `path`.
+    pub(crate) fn bad(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.places.map(|places| places.value(path)).unwrap_or_default();
+        self.found.push(Problem { place, ..Problem::new(path, what, remedy) });
+    }
+
+    /// A mistake in the name that ends `path`.
+    pub(crate) fn bad_name(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.places.map(|places| places.key(path)).unwrap_or_default();
+        self.found.push(Problem { place, ..Problem::new(path, what, remedy) });
+    }
+
+    /// A key that a later version will obey.
+    pub(crate) fn later(&mut self, path: &str, what: &str) {
+        self.bad(path, format!("{what} is not built yet"), "remove it");
+    }
+}
+
+/// Checks a whole file.
+pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
+    let mut check = Check { places: Some(&document.places), found: Vec::new() };
+    let config = &document.config;
+    let mut plan = outline(config, machine, &mut check);
+    add_ports(&mut plan, config, machine, &mut check);
+    fixed_entries(&mut plan, config, &mut check);
+    plan.frames = memory::frames(config, &plan, machine, &mut check);
+    if check.found.is_empty() {
+        return Ok(plan);
+    }
+    check.found.sort_by_key(|problem| problem.place);
+    Err(Problems { file: document.file.clone(), list: check.found })
+}
+
+/// Checks one more port against a plan that runs; the plan is not changed.
+pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Result<PortPlan, Problems> {
+    let mut check = Check { places: None, found: Vec::new() };
+    if plan.port(name).is_some() {
+        check.bad(&format!("ports.{name}"), "a port of this name exists", "choose another name, or remove that port first");
+    }
+    let made = port::port(name, port, &port::Around { plan, machine }, &mut check);
+    memory::one_more(plan, made.as_ref(), &mut check);
+    match made {
+        Some(made) if check.found.is_empty() => Ok(made),
+        _ => Err(Problems { file: String::new(), list: check.found }),
+    }
+}
+
+/// Everything but the ports.
+fn outline(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Plan {
+    names::check(&config.name, "name", names::LONG, check);
+    let fdb_entries = memory::fdb_entries(config, check);
+    for name in config.nodes.names() {
+        names::check_key(name, "nodes", names::LONG, check);
+    }
+    Plan {
+        name: config.name.clone(),
+        workers: workers(config, machine, check),
+        poll: config.poll,
+        frames: 0,
+        hugepages: config.memory.hugepages,
+        fdb_entries,
+        domains: config.domains.iter().map(|(name, d)| domain(name, d, fdb_entries, check)).collect(),
+        nodes: config.nodes.names().map(str::to_owned).collect(),
+        ports: Vec::new(),
+    }
+}
+
+fn workers(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Vec<usize> {
+    let Some(asked) = &config.workers else {
+        // the last core: interrupts and other people's work gather on the first ones
+        return machine.cores.last().copied().into_iter().collect();
+    };
+    if asked.is_empty() {
+        check.bad("workers", "a switch needs a worker", "name a core, or leave `workers` out");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, core) in asked.iter().enumerate() {
+        let path = format!("workers.{i}");
+        if !machine.cores.contains(core) {
+            check.bad(&path, format!("core {core} is not one this process may use"), format!("choose from {:?}", machine.cores));
+        }
+        if !seen.insert(*core) {
+            check.bad(&path, format!("core {core} is here twice"), "one worker per core");
+        }
+    }
+    asked.clone()
+}
+
+fn domain(name: &str, config: &Domain, fdb_entries: u32, check: &mut Check<'_>) -> DomainPlan {
+    let path = format!("domains.{name}");
+    names::check_key(name, "domains", names::LONG, check);
+    if config.mode == Mode::Macvlan {
+        check.later(&format!("{path}.mode"), "mode macvlan");
+    }
+    if config.uplink.0 {
+        check.later(&format!("{path}.uplink"), "an uplink");
+    }
+    let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
+    mtu_range(&format!("{path}.mtu"), mtu, MAX_MTU, check);
+    DomainPlan {
+        name: name.to_owned(),
+        ageing: Some(config.ageing.map_or(DEFAULT_AGEING, |span| span.0)).filter(|ageing| !ageing.is_zero()),
+        mtu,
+        fdb_limit: config.fdb_limit.unwrap_or(fdb_entries),
+        fixed: Vec::new(),
+    }
+}
+
+pub(crate) fn mtu_range(path: &str, mtu: u32, most: u32, check: &mut Check<'_>) {
+    if !(MIN_MTU..=most).contains(&mtu) {
+        check.bad(path, format!("an MTU of {mtu} is out of range"), format!("write {MIN_MTU} to {most}"));
+    }
+}
+
+fn add_ports(plan: &mut Plan, config: &Config, machine: &Machine, check: &mut Check<'_>) {
+    for (name, port) in config.ports.iter() {
+        let made = port::port(name, port, &port::Around { plan, machine }, check);
+        plan.ports.extend(made);
+    }
+    if config.ports.len() > MAX_PORTS {
+        check.bad("ports", format!("{} ports are too many", config.ports.len()), format!("a switch has at most {MAX_PORTS}"));
+    }
+    for (name, port) in config.ports.iter() {
+        port::cable(name, port, config, check);
+    }
+}
+
+fn fixed_entries(plan: &mut Plan, config: &Config, check: &mut Check<'_>) {
+    for domain in &mut plan.domains {
+        let Some(written) = config.domains.get(&domain.name) else { continue };
+        for (i, entry) in written.fixed.iter().enumerate() {
+            let path = format!("domains.{}.static.{i}", domain.name);
+            let mac = names::mac(&entry.mac, &format!("{path}.mac"), check);
+            let home = config.ports.get(&entry.port).and_then(|port| port.domain.as_deref());
+            if home != Some(&domain.name) {
+                let known = config.ports.iter().filter(|(_, p)| p.domain.as_deref() == Some(&domain.name));
+                let remedy = names::choose(&entry.port, known.map(|(name, _)| name));
+                check.bad(&format!("{path}.port"), format!("`{}` is no port of domain `{}`", entry.port, domain.name), remedy);
+            }
+            let Some(mac) = mac else { continue };
+            if domain.fixed.iter().any(|(other, _)| *other == mac) {
+                check.bad(&format!("{path}.mac"), format!("{mac} is here twice"), "keep one of them");
+            }
+            domain.fixed.push((mac, entry.port.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

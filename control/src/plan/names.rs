@@ -1,0 +1,60 @@
+//! Names and addresses: what may be one.
+
+use super::Check;
+use crate::problem::meant;
+use dataplane::eth::MacAddr;
+
+/// Longest interface name the kernel takes (`IFNAMSIZ` with its final zero is 16); ports share the bound.
+pub(super) const SHORT: usize = 15;
+/// Longest name of a switch, domain or node: they become file names.
+pub(super) const LONG: usize = 63;
+
+/// Checks the name that is the value at `path`.
+pub(super) fn check(name: &str, path: &str, most: usize, check: &mut Check<'_>) {
+    if let Some((what, remedy)) = fault(name, most) {
+        check.bad(path, what, remedy);
+    }
+}
+
+/// Checks the name that is a key of the map at `path`.
+pub(super) fn check_key(name: &str, path: &str, most: usize, check: &mut Check<'_>) {
+    if let Some((what, remedy)) = fault(name, most) {
+        check.bad_name(&format!("{path}.{name}"), what, remedy);
+    }
+}
+
+fn fault(name: &str, most: usize) -> Option<(String, String)> {
+    if name.len() > most {
+        let what = format!("the name `{name}` has {} characters", name.len());
+        return Some((what, format!("at most {most} are possible")));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if name.is_empty() || name.starts_with(['.', '-']) || !name.chars().all(plain) {
+        let what = format!("`{name}` cannot be a name");
+        return Some((what, "use letters, digits, `_`, `-` and `.`, beginning with a letter, digit or `_`".to_owned()));
+    }
+    None
+}
+
+/// A unicast address.
+pub(super) fn mac(text: &str, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
+    let Ok(mac) = text.parse::<MacAddr>() else {
+        check.bad(path, format!("`{text}` is no MAC address"), "write six octets in quotes, such as \"02:00:00:00:00:01\"");
+        return None;
+    };
+    if mac.is_multicast() || mac.is_zero() {
+        check.bad(path, format!("{mac} is no address a station can have"), "use a unicast address; 02:… is free for local use");
+        return None;
+    }
+    Some(mac)
+}
+
+/// The remedy for a name that refers to nothing.
+pub(super) fn choose<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match meant(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there is none yet: add it".to_owned(),
+        None => format!("known: {}", known.join(", ")),
+    }
+}

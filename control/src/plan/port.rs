@@ -1,0 +1,397 @@
+//! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
+
+use super::names::{self, SHORT};
+use super::{Check, MAX_MTU, Plan, mtu_range};
+use crate::config::{Config, Port, PortKind};
+use crate::machine::Machine;
+use dataplane::eth::MacAddr;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Largest MTU of a port driven by AF_XDP: a frame must fit one chunk of 2048 bytes.
+const XDP_MTU: u32 = 1500;
+/// More queues than any worker count makes use of.
+const MOST_QUEUES: u16 = 64;
+
+/// A port to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    /// Its name.
+    pub name: String,
+    /// The domain it belongs to.
+    pub domain: String,
+    /// Addresses that may be learned on it.
+    pub fdb_limit: u32,
+    /// What drives it.
+    pub shape: Shape,
+}
+
+/// What drives a port, with what that needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// An existing interface.
+    AfXdp(XdpDevice),
+    /// A pair whose far end is this interface.
+    Veth(Netdev),
+    /// This interface.
+    Tap(Netdev),
+    /// Nothing.
+    Null,
+    /// A cable to another port.
+    Ring {
+        /// That port.
+        peer: String,
+    },
+}
+
+/// An existing interface to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpDevice {
+    /// Its name.
+    pub dev: String,
+    /// Where it is.
+    pub place: NetPlace,
+    /// Its MTU while it is ours; `None` leaves it.
+    pub mtu: Option<u32>,
+    /// Take it even if it carries the default route.
+    pub force: bool,
+}
+
+/// An interface to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netdev {
+    /// Where it will be.
+    pub place: NetPlace,
+    /// Its name there.
+    pub ifname: String,
+    /// Its address; `None` leaves the kernel's choice.
+    pub mac: Option<MacAddr>,
+    /// Its IP addresses.
+    pub ip: Vec<IpNet>,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Its queue pairs.
+    pub queues: u16,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetPlace {
+    /// The one the switch runs in.
+    #[default]
+    Host,
+    /// One the switch makes and removes.
+    Node(String),
+    /// An existing one by name.
+    Netns(String),
+    /// That of a process.
+    Pid(u32),
+}
+
+impl fmt::Display for NetPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the host"),
+            Self::Node(name) => write!(f, "node {name}"),
+            Self::Netns(name) => write!(f, "namespace {name}"),
+            Self::Pid(pid) => write!(f, "the namespace of process {pid}"),
+        }
+    }
+}
+
+/// An address with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpNet {
+    /// The address.
+    pub addr: IpAddr,
+    /// Bits of the prefix.
+    pub prefix: u8,
+}
+
+impl IpNet {
+    fn parse(text: &str) -> Option<Self> {
+        let (addr, prefix) = text.split_once('/')?;
+        let net = Self { addr: addr.parse().ok()?, prefix: prefix.parse().ok()? };
+        let most = if net.addr.is_ipv4() { 32 } else { 128 };
+        let unicast = !net.addr.is_unspecified() && !net.addr.is_multicast();
+        (net.prefix <= most && unicast).then_some(net)
+    }
+}
+
+impl fmt::Display for IpNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix)
+    }
+}
+
+impl PortPlan {
+    /// The kind as the file names it.
+    #[must_use]
+    pub fn kind(&self) -> PortKind {
+        match &self.shape {
+            Shape::AfXdp(_) => PortKind::AfXdp,
+            Shape::Veth(_) => PortKind::Veth,
+            Shape::Tap(_) => PortKind::Tap,
+            Shape::Null => PortKind::Null,
+            Shape::Ring { .. } => PortKind::Ring,
+        }
+    }
+
+    /// The interface that is made for it.
+    #[must_use]
+    pub fn netdev(&self) -> Option<&Netdev> {
+        match &self.shape {
+            Shape::Veth(netdev) | Shape::Tap(netdev) => Some(netdev),
+            _ => None,
+        }
+    }
+
+    /// Where its interface is, and that interface's name.
+    #[must_use]
+    pub fn interface(&self) -> Option<(&NetPlace, &str)> {
+        match &self.shape {
+            Shape::AfXdp(device) => Some((&device.place, &device.dev)),
+            _ => self.netdev().map(|netdev| (&netdev.place, netdev.ifname.as_str())),
+        }
+    }
+}
+
+/// What a port is checked against.
+pub(super) struct Around<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) machine: &'a Machine,
+}
+
+/// Checks one port; `None` only if nothing sensible can be made of it.
+pub(super) fn port(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<PortPlan> {
+    names::check_key(name, "ports", SHORT, check);
+    let path = format!("ports.{name}");
+    not_built(port, &path, check);
+    keys_of_kind(port, &path, check);
+    let domain = domain(port, &path, around.plan, check);
+    let made = PortPlan {
+        name: name.to_owned(),
+        domain,
+        fdb_limit: port.fdb_limit.unwrap_or(u32::MAX),
+        shape: shape(name, port, around, check)?,
+    };
+    twice(&made, &path, around.plan, check);
+    Some(made)
+}
+
+fn not_built(port: &Port, path: &str, check: &mut Check<'_>) {
+    if port.kind == PortKind::VhostUser {
+        check.later(&format!("{path}.kind"), "kind vhost-user");
+        return;
+    }
+    for (key, later) in [("vlan", port.vlan), ("macvlan", port.macvlan), ("socket", port.socket), ("role", port.role)] {
+        if later.0 {
+            check.later(&format!("{path}.{key}"), &format!("`{key}`"));
+        }
+    }
+}
+
+/// Refuses keys that mean nothing for the port's kind, instead of ignoring them.
+fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
+    let written = [
+        ("dev", port.dev.is_some()),
+        ("force", port.force),
+        ("node", port.node.is_some()),
+        ("netns", port.netns.is_some()),
+        ("pid", port.pid.is_some()),
+        ("ifname", port.ifname.is_some()),
+        ("mac", port.mac.is_some()),
+        ("ip", !port.ip.is_empty()),
+        ("mtu", port.mtu.is_some()),
+        ("queues", port.queues.is_some()),
+        ("peer", port.peer.is_some()),
+    ];
+    let known: &[&str] = match port.kind {
+        PortKind::AfXdp => &["dev", "force", "node", "netns", "pid", "mtu"],
+        PortKind::Veth | PortKind::Tap => &["node", "netns", "pid", "ifname", "mac", "ip", "mtu", "queues"],
+        PortKind::Null => &[],
+        PortKind::Ring => &["peer"],
+        PortKind::VhostUser => return,
+    };
+    for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
+        let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");
+        let remedy = match (port.kind, *key) {
+            (PortKind::AfXdp, "queues") => "all queues of the device are taken; `ethtool -L DEV combined N` sets their number".to_owned(),
+            _ => format!("remove it; {} takes {known}", port.kind),
+        };
+        check.bad(&format!("{path}.{key}"), format!("kind {} has no `{key}`", port.kind), remedy);
+    }
+}
+
+fn domain(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> String {
+    let known = || plan.domains.iter().map(|domain| domain.name.as_str());
+    match &port.domain {
+        None => {
+            let example = known().next().unwrap_or("lan");
+            check.bad_name(path, "the port is in no domain", format!("add `domain: {example}`"));
+        }
+        Some(domain) if plan.domain(domain).is_none() => {
+            check.bad(&format!("{path}.domain"), format!("there is no domain `{domain}`"), names::choose(domain, known()));
+        }
+        Some(_) => {}
+    }
+    port.domain.clone().unwrap_or_default()
+}
+
+fn shape(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<Shape> {
+    Some(match port.kind {
+        PortKind::AfXdp => Shape::AfXdp(device(name, port, around, check)),
+        PortKind::Veth => Shape::Veth(netdev(name, port, around.plan, check)),
+        PortKind::Tap => Shape::Tap(netdev(name, port, around.plan, check)),
+        PortKind::Null => Shape::Null,
+        PortKind::Ring => Shape::Ring { peer: port.peer.clone().unwrap_or_default() },
+        PortKind::VhostUser => return None,
+    })
+}
+
+fn device(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> XdpDevice {
+    let path = format!("ports.{name}");
+    let place = place(port, &path, around.plan, check);
+    let Some(dev) = port.dev.clone() else {
+        check.bad_name(&path, "the port names no device", "add `dev: NAME`");
+        return XdpDevice { dev: String::new(), place, mtu: port.mtu, force: port.force };
+    };
+    names::check(&dev, &format!("{path}.dev"), SHORT, check);
+    if place == NetPlace::Host {
+        present(&dev, &format!("{path}.dev"), port.force, around.machine, check);
+    }
+    if let Some(mtu) = port.mtu {
+        mtu_range(&format!("{path}.mtu"), mtu, XDP_MTU, check);
+    }
+    XdpDevice { dev, place, mtu: port.mtu, force: port.force }
+}
+
+/// The device must be there, and not be the one that keeps the machine reachable.
+fn present(dev: &str, path: &str, force: bool, machine: &Machine, check: &mut Check<'_>) {
+    if !machine.devices.contains(dev) {
+        let known = machine.devices.iter().map(String::as_str).filter(|name| *name != "lo");
+        check.bad(path, format!("there is no device `{dev}`"), names::choose(dev, known));
+    } else if dev == "lo" {
+        check.bad(path, "the loopback device cannot be a port", "name another device");
+    } else if machine.default_route.contains(dev) && !force {
+        let what = format!("`{dev}` carries the default route: taking it would cut this machine off");
+        check.bad(path, what, "name another device, or add `force: true` if that is meant");
+    }
+}
+
+fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev {
+    let path = format!("ports.{name}");
+    let ifname = port.ifname.clone().unwrap_or_else(|| name.to_owned());
+    if port.ifname.is_some() {
+        names::check(&ifname, &format!("{path}.ifname"), SHORT, check);
+    }
+    let queues = port.queues.unwrap_or(1);
+    if !(1..=MOST_QUEUES).contains(&queues) {
+        check.bad(&format!("{path}.queues"), format!("{queues} queues are out of range"), format!("write 1 to {MOST_QUEUES}"));
+    }
+    Netdev {
+        place: place(port, &path, plan, check),
+        ifname,
+        mac: port.mac.as_deref().and_then(|text| names::mac(text, &format!("{path}.mac"), check)),
+        ip: addresses(port, &path, check),
+        mtu: mtu(port, &path, plan, check),
+        queues,
+    }
+}
+
+fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlace {
+    let count = [port.node.is_some(), port.netns.is_some(), port.pid.is_some()].iter().filter(|there| **there).count();
+    if count > 1 {
+        check.bad(path, "an interface can live in one namespace only", "keep one of `node`, `netns` and `pid`");
+    }
+    if let Some(node) = &port.node {
+        if !plan.nodes.contains(node) {
+            let remedy = names::choose(node, plan.nodes.iter().map(String::as_str));
+            check.bad(&format!("{path}.node"), format!("there is no node `{node}`"), remedy);
+        }
+        return NetPlace::Node(node.clone());
+    }
+    if let Some(netns) = &port.netns {
+        names::check(netns, &format!("{path}.netns"), 255, check);
+        if plan.nodes.contains(netns) {
+            check.bad(&format!("{path}.netns"), format!("`{netns}` is a node of this switch"), format!("write `node: {netns}`"));
+        }
+        return NetPlace::Netns(netns.clone());
+    }
+    port.pid.map_or(NetPlace::Host, NetPlace::Pid)
+}
+
+fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
+    let mut nets = Vec::new();
+    for (i, text) in port.ip.iter().enumerate() {
+        match IpNet::parse(text) {
+            Some(net) => nets.push(net),
+            None => check.bad(
+                &format!("{path}.ip.{i}"),
+                format!("`{text}` is no address an interface can have"),
+                "write it with its prefix length, such as 10.0.0.1/24 or fd00::1/64",
+            ),
+        }
+    }
+    nets
+}
+
+fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> u32 {
+    let domain = port.domain.as_deref().and_then(|name| plan.domain(name));
+    let of_domain = domain.map_or(super::DEFAULT_MTU, |domain| domain.mtu);
+    let mtu = port.mtu.unwrap_or(of_domain);
+    let most = if port.kind == PortKind::Tap { MAX_MTU } else { XDP_MTU };
+    let path = format!("{path}.mtu");
+    if most == XDP_MTU && mtu > most {
+        let remedy = format!("write `mtu: {XDP_MTU}` or less here; jumbo frames pass between tap ports");
+        check.bad(&path, format!("an MTU of {mtu} on a {} port is not built yet", port.kind), remedy);
+    } else {
+        mtu_range(&path, mtu, most, check);
+    }
+    if let Some(domain) = domain.filter(|domain| mtu > domain.mtu && mtu <= most) {
+        let remedy = format!("raise domains.{}.mtu to {mtu}, or lower this one", domain.name);
+        check.bad(&path, format!("{mtu} is more than the domain's MTU of {}", domain.mtu), remedy);
+    }
+    mtu
+}
+
+/// What may not exist twice: a MAC or an IP in one domain, an interface in one namespace.
+fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<'_>) {
+    for other in &plan.ports {
+        if made.interface().is_some() && made.interface() == other.interface() {
+            let (place, ifname) = made.interface().unwrap_or((&NetPlace::Host, ""));
+            let key = if made.kind() == PortKind::AfXdp { "dev" } else { "ifname" };
+            check.bad(&format!("{path}.{key}"), format!("port `{}` has the interface `{ifname}` in {place} already", other.name), "choose another");
+        }
+        let (Some(mine), Some(its)) = (made.netdev(), other.netdev()) else { continue };
+        if other.domain != made.domain {
+            continue;
+        }
+        if let Some(mac) = mine.mac.filter(|mac| its.mac == Some(*mac)) {
+            check.bad(&format!("{path}.mac"), format!("port `{}` has {mac} already", other.name), "give every port of a domain its own");
+        }
+        for net in mine.ip.iter().filter(|net| its.ip.iter().any(|other| other.addr == net.addr)) {
+            check.bad(&format!("{path}.ip"), format!("port `{}` has {} already", other.name, net.addr), "give every port of a domain its own");
+        }
+    }
+}
+
+/// Both ends of a cable must name each other.
+pub(super) fn cable(name: &str, port: &Port, config: &Config, check: &mut Check<'_>) {
+    if port.kind != PortKind::Ring {
+        return;
+    }
+    let path = format!("ports.{name}");
+    let Some(peer) = &port.peer else {
+        check.bad_name(&path, "the cable has no other end", "add `peer: PORT`");
+        return;
+    };
+    let other = config.ports.get(peer).filter(|_| peer != name);
+    let answers = other.is_some_and(|other| other.kind == PortKind::Ring && other.peer.as_deref() == Some(name));
+    if !answers {
+        let remedy = format!("add a port `{peer}: {{ kind: ring, peer: {name}, domain: … }}`");
+        check.bad(&format!("{path}.peer"), format!("`{peer}` is not the other end of this cable"), remedy);
+    }
+}

@@ -1,0 +1,212 @@
+//! Opening and closing ports: interface, queues, engine, addresses, in an order that can be undone at every step.
+//!
+//! Opening: make or take the interface → open its queues → hand them to the engine → addresses, up. The far end comes up
+//! last, so that the first frame finds a switch behind the port. Closing is the reverse. What was made so far is kept in
+//! [`Open`], and a failed opening closes just that: nothing half-made stays. Everything that would outlive the process
+//! is in the journal before it exists.
+
+mod cable;
+mod device;
+mod tap;
+mod veth;
+
+pub use cable::Cables;
+
+use crate::monitor::{LinkGone, Watch};
+use crate::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
+use crate::netns::{self, NetnsError};
+use crate::plan::{NetPlace, Netdev, PortPlan, Shape};
+use crate::state::{Journal, StateError, Thing, Ticket, restore};
+use dataplane::engine::{Engine, EngineError, PortSpec};
+use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
+use dataplane::pmd::tap::TapError;
+use dataplane::pmd::{Pmd, null::Null};
+use dataplane::port::{DomainId, PortId};
+use std::io;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Its namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Its interface.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// Its AF_XDP queues.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// Its TAP queues.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The journal.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Eventfds, sysctls.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The answer.
+        error: io::Error,
+    },
+    /// An interface of that name is there already.
+    #[error("an interface `{ifname}` exists in {place} already; `ip link del {ifname}` removes it, or choose another `ifname`")]
+    Taken {
+        /// Its name.
+        ifname: String,
+        /// Where.
+        place: NetPlace,
+    },
+    /// No such interface.
+    #[error("there is no device `{dev}` in {place}; `ip link` lists those that are")]
+    NoDevice {
+        /// Its name.
+        dev: String,
+        /// Where.
+        place: NetPlace,
+    },
+    /// The machine would lose its network.
+    #[error("`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`")]
+    DefaultRoute(String),
+}
+
+/// An open port.
+#[derive(Debug, Default)]
+pub struct Open {
+    /// The engine's name for it.
+    pub id: Option<PortId>,
+    /// What was obtained, and why not more.
+    pub mode: String,
+    /// Queue pairs.
+    pub queues: usize,
+    /// The interface whose link is the port's: where, name, index.
+    pub link: Option<(NetPlace, String, u32)>,
+    /// The cable it is an end of.
+    pub cable: Option<u64>,
+    program: Option<XdpProgram>,
+    made: Vec<Made>,
+    /// Tells when an interface in a foreign namespace goes.
+    watch: Option<Watch>,
+}
+
+/// Something to undo.
+#[derive(Debug)]
+struct Made {
+    thing: Thing,
+    ticket: Ticket,
+}
+
+/// What ports are made with.
+#[derive(Debug)]
+pub struct Workshop<'a> {
+    /// The engine they go to.
+    pub engine: &'a mut Engine,
+    /// The journal.
+    pub journal: &'a mut Journal,
+    /// Cables with one end free.
+    pub cables: &'a mut Cables,
+    /// The switch's name.
+    pub switch: &'a str,
+    /// Where to report interfaces that go.
+    pub gone: &'a UnboundedSender<LinkGone>,
+}
+
+/// Opens a port, or leaves everything as it was.
+pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Result<Open, PortError> {
+    let mut open = Open::default();
+    let built = match &plan.shape {
+        Shape::Tap(netdev) => tap::open(shop, plan, netdev, (domain, &mut open)),
+        Shape::Veth(netdev) => veth::open(shop, plan, netdev, (domain, &mut open)),
+        Shape::AfXdp(device) => device::open(shop, plan, device, (domain, &mut open)),
+        Shape::Ring { peer } => cable::open(shop, plan, peer, (domain, &mut open)),
+        Shape::Null => shop.connect(plan, domain, vec![Null::new().into()], &mut open),
+    };
+    match built {
+        Ok(()) => Ok(open),
+        Err(error) => {
+            close(shop, &plan.name, open);
+            Err(error)
+        }
+    }
+}
+
+/// Closes a port: frames home, program off, interface removed or put back as it was.
+pub fn close(shop: &mut Workshop<'_>, name: &str, open: Open) {
+    if let Some(Err(error)) = open.id.map(|id| shop.engine.remove_port(id)) {
+        tracing::error!(port = name, %error, "removing the port from the engine failed");
+    }
+    shop.cables.discard(name, shop.engine.pool());
+    drop(open.program);
+    for made in open.made.into_iter().rev() {
+        undo(&made.thing);
+        shop.journal.strike(made.ticket);
+    }
+}
+
+fn undo(thing: &Thing) {
+    match thing {
+        Thing::Veth { name, .. } => veth::remove(name),
+        Thing::Device { place, name, .. } => drop(restore(place, name, thing)),
+        // a TAP went with its queues; the others are not ports
+        Thing::Tap { .. } | Thing::Netns { .. } | Thing::Socket { .. } => {}
+    }
+}
+
+impl Workshop<'_> {
+    /// Writes down what is about to be made, so that it is undone in any case.
+    fn intend(&mut self, thing: Thing, open: &mut Open) -> Result<(), PortError> {
+        let ticket = self.journal.intend(thing.clone())?;
+        open.made.push(Made { thing, ticket });
+        Ok(())
+    }
+
+    /// Hands queues to the engine: frames flow from here on.
+    fn connect(&mut self, plan: &PortPlan, domain: DomainId, queues: Vec<Pmd>, open: &mut Open) -> Result<(), PortError> {
+        open.queues = queues.len();
+        open.id = Some(self.engine.add_port(PortSpec { domain, fdb_limit: plan.fdb_limit, queues })?);
+        Ok(())
+    }
+
+    /// The same for the queues of an AF_XDP port, whose program stays here.
+    fn connect_xdp(&mut self, plan: &PortPlan, domain: DomainId, port: XdpPort, open: &mut Open) -> Result<(), PortError> {
+        open.program = Some(port.program);
+        open.mode = port.mode;
+        self.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)
+    }
+}
+
+/// Names and addresses an interface in its namespace, and sets it up. Without duplicate address detection: a lab has no
+/// duplicates, and its addresses are to work at once.
+fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
+    netns::inside(&netdev.place, || {
+        let netlink = Netlink::open()?;
+        let missing = || PortError::NoDevice { dev: netdev.ifname.clone(), place: netdev.place.clone() };
+        let link = netlink.link(&netdev.ifname)?.ok_or_else(missing)?;
+        sysctl(&netdev.ifname, "accept_dad", "0")?;
+        netlink.set(link.index, &Change { mac: netdev.mac, mtu: Some(netdev.mtu), ..Change::default() })?;
+        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
+        for net in &netdev.ip {
+            netlink.add_address(link.index, *net)?;
+        }
+        Ok(link.index)
+    })?
+}
+
+fn sysctl(ifname: &str, setting: &str, value: &str) -> Result<(), PortError> {
+    let what = || format!("setting net.ipv6.conf.{ifname}.{setting}");
+    ipv6_setting(ifname, setting, value).map_err(|error| PortError::Io { what: what(), error })
+}
+
+/// Refuses a name that is taken where the interface is to be.
+fn must_be_free(netdev: &Netdev) -> Result<(), PortError> {
+    let found = netns::inside(&netdev.place, || Netlink::open()?.link(&netdev.ifname))??;
+    match found {
+        Some(_) => Err(PortError::Taken { ifname: netdev.ifname.clone(), place: netdev.place.clone() }),
+        None => Ok(()),
+    }
+}

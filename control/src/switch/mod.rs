@@ -1,0 +1,379 @@
+//! A running switch as the control thread sees it: plan, engine, ports, namespaces, journal.
+//!
+//! [`Switch::start`] makes everything in order and undoes it all if any step fails; [`Switch::stop`] removes it in the reverse
+//! order. In between ports come and go one by one. Nothing here waits for the network: all calls return within
+//! milliseconds, and workers never wait for them.
+
+mod report;
+
+use crate::config::{Hugepages, Poll, Port};
+use crate::document::Places;
+use crate::machine::Machine;
+use crate::monitor::{LinkGone, Watch};
+use crate::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
+use crate::netns;
+use crate::plan::{self, DomainPlan, NetPlace, Plan, PortPlan};
+use crate::ports::{self, Cables, Open, PortError, Workshop};
+use crate::problem::{Problem, Problems};
+use crate::state::{Journal, Thing, Ticket};
+use dataplane::command::Event;
+use dataplane::engine::{DomainSpec, Engine, EngineConfig, StopReport};
+use dataplane::eth::MacAddr;
+use dataplane::mem::{Arena, ArenaConfig, Mempool};
+use dataplane::port::{DomainId, PortId};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A port and what became of it.
+#[derive(Debug)]
+struct LivePort {
+    plan: PortPlan,
+    state: PortState,
+}
+
+#[derive(Debug)]
+enum PortState {
+    Open(Open),
+    /// Taken down by something that happened to it.
+    Failed(String),
+}
+
+/// A running switch.
+#[derive(Debug)]
+pub struct Switch {
+    plan: Plan,
+    machine: Machine,
+    socket: PathBuf,
+    engine: Engine,
+    journal: Journal,
+    domains: BTreeMap<String, DomainId>,
+    ports: Vec<LivePort>,
+    nodes: Vec<(String, u64, Ticket)>,
+    cables: Cables,
+    gone: UnboundedSender<LinkGone>,
+    _watch: Watch,
+    started: Instant,
+}
+
+/// What a switch is started from.
+#[derive(Debug)]
+pub struct Start {
+    /// What to make.
+    pub plan: Plan,
+    /// Where the parts of the file stand, for messages.
+    pub places: Places,
+    /// The file, for messages.
+    pub file: String,
+    /// The machine it was planned for.
+    pub machine: Machine,
+    /// Where the API listens.
+    pub socket: PathBuf,
+    /// The journal, open.
+    pub journal: Journal,
+    /// Where interfaces that go are reported.
+    pub gone: UnboundedSender<LinkGone>,
+}
+
+impl Start {
+    fn problem(&self, path: &str, error: impl Display) -> Problems {
+        let problem = Problem { place: self.places.value(path), ..Problem::new(path, error.to_string(), "") };
+        Problems::one(self.file.clone(), problem)
+    }
+}
+
+impl Switch {
+    /// Makes everything the plan says, or nothing.
+    pub fn start(mut start: Start) -> Result<Self, Problems> {
+        let plan = std::mem::replace(&mut start.plan, Plan::empty());
+        let (engine, watch) = match foundation(&start, &plan) {
+            Ok(made) => made,
+            Err(problems) => {
+                dismantle(&start.socket, start.journal);
+                return Err(problems);
+            }
+        };
+        let places = std::mem::take(&mut start.places);
+        let file = std::mem::take(&mut start.file);
+        let Start { machine, socket, journal, gone, .. } = start;
+        let mut switch = Self {
+            plan: Plan { ports: Vec::new(), ..plan.clone() },
+            machine,
+            socket,
+            engine,
+            journal,
+            domains: BTreeMap::new(),
+            ports: Vec::new(),
+            nodes: Vec::new(),
+            cables: Cables::default(),
+            gone,
+            _watch: watch,
+            started: Instant::now(),
+        };
+        match switch.make_all(plan.ports) {
+            Ok(()) => Ok(switch),
+            Err((path, error)) => {
+                switch.stop();
+                let problem = Problem { place: places.value(&path), ..Problem::new(path, error, "") };
+                Err(Problems::one(file, problem))
+            }
+        }
+    }
+
+    /// Domains, namespaces, ports; on an error its path and text.
+    fn make_all(&mut self, ports: Vec<PortPlan>) -> Result<(), (String, String)> {
+        for domain in self.plan.domains.clone() {
+            let id = self.engine.add_domain(spec(&domain));
+            let id = id.map_err(|error| (format!("domains.{}", domain.name), error.to_string()))?;
+            self.domains.insert(domain.name, id);
+        }
+        for node in self.plan.nodes.clone() {
+            self.make_node(&node).map_err(|error| (format!("nodes.{node}"), error.to_string()))?;
+        }
+        for port in ports {
+            let path = format!("ports.{}", port.name);
+            self.open(port).map_err(|error| (path, error.to_string()))?;
+        }
+        self.started = Instant::now();
+        Ok(())
+    }
+
+    fn make_node(&mut self, name: &str) -> Result<(), PortError> {
+        let mut written = None;
+        let journal = &mut self.journal;
+        let made = netns::create::<PortError>(
+            name,
+            |number| {
+                let thing = Thing::Netns { name: name.to_owned(), number };
+                written = Some((number, journal.intend(thing)?));
+                Ok(())
+            },
+            furnish,
+        );
+        match (made, written) {
+            (Ok(()), Some((number, ticket))) => self.nodes.push((name.to_owned(), number, ticket)),
+            (Err(error), Some((_, ticket))) => {
+                self.journal.strike(ticket);
+                return Err(error);
+            }
+            (made, None) => return made,
+        }
+        Ok(())
+    }
+
+    fn workshop(&mut self) -> Workshop<'_> {
+        Workshop {
+            engine: &mut self.engine,
+            journal: &mut self.journal,
+            cables: &mut self.cables,
+            switch: &self.plan.name,
+            gone: &self.gone,
+        }
+    }
+
+    /// Opens a port that is planned.
+    fn open(&mut self, plan: PortPlan) -> Result<(), PortError> {
+        let domain = self.domains.get(&plan.domain).copied().unwrap_or(DomainId(u16::MAX));
+        let open = ports::open(&mut self.workshop(), &plan, domain)?;
+        self.pin_fixed(&plan, domain, &open)?;
+        tracing::info!(port = plan.name, kind = %plan.kind(), domain = plan.domain, mode = open.mode, "port is up");
+        self.plan.ports.push(plan.clone());
+        self.ports.push(LivePort { plan, state: PortState::Open(open) });
+        Ok(())
+    }
+
+    /// Pins the addresses the file names for this port.
+    fn pin_fixed(&mut self, plan: &PortPlan, domain: DomainId, open: &Open) -> Result<(), PortError> {
+        let fixed = self.plan.domain(&plan.domain).map(|domain| domain.fixed.clone()).unwrap_or_default();
+        for (mac, _) in fixed.into_iter().filter(|(_, port)| *port == plan.name) {
+            if let Some(id) = open.id {
+                self.engine.add_static(domain, mac, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a port to the running switch.
+    pub fn add_port(&mut self, name: &str, port: &Port) -> Result<(), Problems> {
+        // what interfaces there are changes; the cores do not, and this thread is not pinned
+        self.machine = Machine::here();
+        let plan = plan::add_port(&self.plan, name, port, &self.machine)?;
+        self.open(plan).map_err(|error| {
+            Problems::one("", Problem::new(format!("ports.{name}"), error.to_string(), ""))
+        })
+    }
+
+    /// Removes a port; false if there is none of that name.
+    pub fn remove_port(&mut self, name: &str) -> bool {
+        let Some(at) = self.ports.iter().position(|port| port.plan.name == name) else { return false };
+        let port = self.ports.remove(at);
+        self.plan.ports.retain(|plan| plan.name != name);
+        if let PortState::Open(open) = port.state {
+            ports::close(&mut self.workshop(), name, open);
+        }
+        tracing::info!(port = name, "port is removed");
+        true
+    }
+
+    /// Takes a port down because of what happened to it; the others go on.
+    fn fail(&mut self, at: usize, reason: &str) {
+        let name = self.ports[at].plan.name.clone();
+        let failed = PortState::Failed(reason.to_owned());
+        if let PortState::Open(open) = std::mem::replace(&mut self.ports[at].state, failed) {
+            tracing::error!(port = name, reason, "port failed and is taken down; the others go on");
+            ports::close(&mut self.workshop(), &name, open);
+        }
+    }
+
+    fn fail_where(&mut self, reason: &str, hit: impl Fn(&PortPlan, &Open) -> bool) {
+        for at in 0..self.ports.len() {
+            let port = &self.ports[at];
+            if matches!(&port.state, PortState::Open(open) if hit(&port.plan, open)) {
+                self.fail(at, reason);
+            }
+        }
+    }
+
+    /// An interface is gone.
+    pub fn link_gone(&mut self, gone: &LinkGone) {
+        let is_it = |link: &(NetPlace, String, u32)| link.0 == gone.place && link.2 == gone.index;
+        self.fail_where("its interface was deleted", |_, open| open.link.as_ref().is_some_and(is_it));
+    }
+
+    /// A named namespace is gone.
+    pub fn netns_gone(&mut self, name: &str) {
+        let reason = format!("the namespace {name} was deleted");
+        self.fail_where(&reason, |plan, _| match plan.interface() {
+            Some((NetPlace::Node(node), _)) => node == name,
+            Some((NetPlace::Netns(netns), _)) => netns == name,
+            _ => false,
+        });
+    }
+
+    /// What workers report.
+    pub fn take_events(&mut self) {
+        for event in self.engine.events() {
+            match event {
+                Event::PortFault { port, error } => {
+                    let reason = format!("its interface failed: {error}");
+                    self.fail_where(&reason, |_, open| open.id == Some(port));
+                }
+            }
+        }
+    }
+
+    /// Once a second.
+    pub fn tick(&mut self) {
+        self.engine.tick();
+        let ended = |plan: &PortPlan| match plan.interface() {
+            Some((NetPlace::Pid(pid), _)) => !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+            _ => false,
+        };
+        self.fail_where("the process its interface was given to has ended", |plan, _| ended(plan));
+    }
+
+    /// Readable while there are events.
+    pub fn event_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        self.engine.event_fd().try_clone_to_owned()
+    }
+
+    /// Pins an address to a port.
+    pub fn pin(&mut self, domain: &str, mac: MacAddr, port: &str) -> Result<(), Problem> {
+        let (domain, port) = (self.domain_id(domain)?, self.port_id(port)?);
+        let refused = |error: dataplane::engine::EngineError| Problem::new("port", error.to_string(), "name a port of that domain");
+        self.engine.add_static(domain, mac, port).map_err(refused)
+    }
+
+    /// Forgets an address; false if it was not known.
+    pub fn unpin(&mut self, domain: &str, mac: MacAddr) -> Result<bool, Problem> {
+        let domain = self.domain_id(domain)?;
+        Ok(self.engine.remove_address(domain, mac))
+    }
+
+    fn domain_id(&self, name: &str) -> Result<DomainId, Problem> {
+        let unknown = || Problem::new("domain", format!("there is no domain `{name}`"), "`pollux status` lists them");
+        self.domains.get(name).copied().ok_or_else(unknown)
+    }
+
+    fn port_id(&self, name: &str) -> Result<PortId, Problem> {
+        let unknown = || Problem::new("port", format!("there is no open port `{name}`"), "`pollux ports` lists them");
+        let port = self.ports.iter().find(|port| port.plan.name == name).ok_or_else(unknown)?;
+        match &port.state {
+            PortState::Open(open) => open.id.ok_or_else(unknown),
+            PortState::Failed(_) => Err(unknown()),
+        }
+    }
+
+    /// Removes everything, last made first; says whether every frame came home.
+    pub fn stop(mut self) -> StopReport {
+        while let Some(port) = self.ports.pop() {
+            if let PortState::Open(open) = port.state {
+                ports::close(&mut self.workshop(), &port.plan.name, open);
+            }
+        }
+        let Self { engine, mut nodes, mut journal, socket, .. } = self;
+        let report = engine.stop();
+        while let Some((name, number, ticket)) = nodes.pop() {
+            netns::delete(&name, number);
+            journal.strike(ticket);
+        }
+        dismantle(&socket, journal);
+        report
+    }
+}
+
+/// What every port stands on: memory, workers, and the watch over the host's interfaces.
+fn foundation(start: &Start, plan: &Plan) -> Result<(Engine, Watch), Problems> {
+    let watch = Watch::start(&NetPlace::Host, &start.gone).map_err(|error| start.problem("", error))?;
+    let pool = Mempool::new(arena(plan).map_err(|error| start.problem("memory", error))?);
+    let config = EngineConfig {
+        cores: plan.workers.clone(),
+        poll: poll(plan.poll),
+        fdb_entries: plan.fdb_entries,
+        pool,
+    };
+    let engine = Engine::start(config).map_err(|error| start.problem("workers", error))?;
+    Ok((engine, watch))
+}
+
+/// The last of what a switch made: its socket and its journal.
+fn dismantle(socket: &Path, journal: Journal) {
+    // it may be gone already: whoever removed it wanted just that
+    let _ = std::fs::remove_file(socket);
+    journal.finish();
+}
+
+fn arena(plan: &Plan) -> Result<Arena, dataplane::mem::ArenaError> {
+    let hugepages = match plan.hugepages {
+        Hugepages::Auto => dataplane::mem::Hugepages::Auto,
+        Hugepages::Required => dataplane::mem::Hugepages::Required,
+        Hugepages::Off => dataplane::mem::Hugepages::Off,
+    };
+    Arena::new(&ArenaConfig { frames: plan.frames, hugepages })
+}
+
+fn poll(poll: Poll) -> dataplane::idle::Poll {
+    match poll {
+        Poll::Adaptive => dataplane::idle::Poll::Adaptive,
+        Poll::Busy => dataplane::idle::Poll::Busy,
+    }
+}
+
+fn spec(domain: &DomainPlan) -> DomainSpec {
+    DomainSpec { ageing: domain.ageing, mtu: domain.mtu, fdb_limit: domain.fdb_limit }
+}
+
+/// What a new namespace needs: the loopback up, and addresses that work at once.
+fn furnish() -> Result<(), PortError> {
+    let netlink = Netlink::open()?;
+    if let Some(lo) = netlink.link("lo")? {
+        netlink.set(lo.index, &Change { up: Some(true), ..Change::default() })?;
+    }
+    for which in ["all", "default"] {
+        ipv6_setting(which, "accept_dad", "0")
+            .map_err(|error| NetlinkError { step: format!("setting net.ipv6.conf.{which}.accept_dad"), error })?;
+    }
+    Ok(())
+}

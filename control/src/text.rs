@@ -1,0 +1,149 @@
+//! Answers for people: aligned tables, plain enough for a pipe.
+
+use crate::view::{Fdb, PortStats, Ports, Stats, Status};
+use std::fmt::Write;
+
+/// A table with its columns as wide as their widest cell. Columns named in `right` are numbers.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let cell_width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = head.iter().enumerate().map(|(i, name)| cell_width(i).max(name.chars().count())).collect();
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = String::new();
+        for (i, cell) in row.iter().enumerate() {
+            let width = widths.get(i).copied().unwrap_or(0);
+            // writing to a String cannot fail
+            let _ = if right.contains(&i) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `pollux status`.
+#[must_use]
+pub fn status(status: &Status) -> String {
+    let memory = &status.memory;
+    let mut rows = vec![
+        ("switch", format!("{} (pollux {}, pid {}, up {})", status.name, status.version, status.pid, uptime(status.uptime_s))),
+        ("socket", status.socket.clone()),
+        ("workers", format!("cores {}, poll {}", list(&status.workers), status.poll)),
+        ("memory", format!("{} frames, {} in {}", memory.frames, bytes(memory.bytes), memory.backing)),
+        ("kernel", format!("{} besides (128 bytes per frame and AF_XDP queue)", bytes(memory.kernel_bytes))),
+        ("ports", format!("{} open, {} failed", status.ports_open, status.ports_failed)),
+    ];
+    rows.extend(memory.report.iter().map(|line| ("", line.clone())));
+    for (name, domain) in &status.domains {
+        let ageing = if domain.ageing_s == 0 { "learns nothing".to_owned() } else { format!("ageing {}s", domain.ageing_s) };
+        let what = format!("{}, {ageing}, mtu {}, {} ports, {} addresses", domain.mode, domain.mtu, domain.ports, domain.addresses);
+        rows.push(("domain", format!("{name}: {what}")));
+    }
+    if !status.nodes.is_empty() {
+        rows.push(("nodes", status.nodes.join(" ")));
+    }
+    rows.into_iter().fold(String::new(), |mut text, (key, value)| {
+        // writing to a String cannot fail
+        let _ = writeln!(text, "{key:<8} {value}");
+        text
+    })
+}
+
+fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn uptime(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn bytes(n: u64) -> String {
+    match n {
+        0..0x10_0000 => format!("{} KiB", n >> 10),
+        _ => format!("{} MiB", n >> 20),
+    }
+}
+
+/// `pollux ports`.
+#[must_use]
+pub fn ports(ports: &Ports) -> String {
+    let row = |port: &crate::view::Port| {
+        let interface = port.ifname.as_ref().map(|name| format!("{name} ({})", port.place.as_deref().unwrap_or("the host")));
+        vec![
+            port.name.clone(),
+            port.kind.clone(),
+            port.domain.clone(),
+            port.link.clone(),
+            port.queues.to_string(),
+            interface.unwrap_or_else(|| "-".to_owned()),
+            port.reason.clone().unwrap_or_else(|| port.mode.clone()),
+        ]
+    };
+    let rows: Vec<_> = ports.ports.iter().map(row).collect();
+    table(&["PORT", "KIND", "DOMAIN", "LINK", "QUEUES", "INTERFACE", "MODE"], &rows, &[4])
+}
+
+/// `pollux fdb`.
+#[must_use]
+pub fn fdb(fdb: &Fdb) -> String {
+    let row = |entry: &crate::view::FdbEntry| {
+        let age = if entry.kind == "static" { "-".to_owned() } else { format!("{}s", entry.age_s) };
+        let vlan = if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() };
+        vec![entry.domain.clone(), vlan, entry.mac.clone(), entry.port.clone(), entry.kind.clone(), age]
+    };
+    let rows: Vec<_> = fdb.entries.iter().map(row).collect();
+    table(&["DOMAIN", "VLAN", "MAC", "PORT", "KIND", "AGE"], &rows, &[5])
+}
+
+/// `pollux stats`.
+#[must_use]
+pub fn stats(stats: &Stats) -> String {
+    let removed = Some(("(removed)", &stats.removed)).filter(|(_, sum)| sum.rx_frames + sum.tx_frames + sum.flood_copies > 0);
+    let named = stats.ports.iter().map(|(name, port)| (name.as_str(), port));
+    let rows: Vec<_> = named.chain(removed).map(|(name, port)| counters(name, port)).collect();
+    let mut text = table(&["PORT", "RX", "RX-BYTES", "TX", "TX-BYTES", "COPIES", "DROPS"], &rows, &[1, 2, 3, 4, 5]);
+    let worker = |worker: &crate::view::Worker| {
+        let busy = format!("{:.1}%", worker.busy * 100.0);
+        let (burst, cost) = (format!("{:.1}", worker.frames_per_burst), format!("{:.0}", worker.ns_per_frame));
+        vec![worker.core.to_string(), busy, worker.frames.to_string(), burst, cost, worker.sleeps.to_string()]
+    };
+    let rows: Vec<_> = stats.workers.iter().map(worker).collect();
+    text.push('\n');
+    text.push_str(&table(&["CORE", "BUSY", "FRAMES", "PER-BURST", "NS/FRAME", "SLEEPS"], &rows, &[0, 1, 2, 3, 4, 5]));
+    let pool = &stats.mempool;
+    // writing to a String cannot fail
+    let _ = writeln!(text, "\nmempool: {} of {} frames free, {}", pool.free, pool.total, pool.backing);
+    text
+}
+
+fn counters(name: &str, port: &PortStats) -> Vec<String> {
+    let drops: Vec<_> = port.drops.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason} {n}")).collect();
+    let numbers = [port.rx_frames, port.rx_bytes, port.tx_frames, port.tx_bytes, port.flood_copies];
+    let mut row = vec![name.to_owned()];
+    row.extend(numbers.iter().map(ToString::to_string));
+    row.push(if drops.is_empty() { "-".to_owned() } else { drops.join(", ") });
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "1000".to_owned()]];
+        assert_eq!(table(&["X", "N"], &rows, &[1]), "X        N\na        1\nlong  1000\n");
+    }
+
+    #[test]
+    fn sizes_and_times_read_well() {
+        assert_eq!((bytes(32 << 20), bytes(4096)), ("32 MiB".to_owned(), "4 KiB".to_owned()));
+        assert_eq!((uptime(59), uptime(61), uptime(7265)), ("59s".to_owned(), "1m1s".to_owned(), "2h1m".to_owned()));
+    }
+}
