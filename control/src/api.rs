@@ -5,6 +5,7 @@
 
 use crate::config::Port;
 use crate::problem::{Problem, Problems};
+use crate::state::DYING;
 use crate::switch::Switch;
 use crate::view::{Done, Fault, PinAddress, Stopped, UnpinAddress, VERSION};
 use axum::extract::rejection::JsonRejection;
@@ -19,6 +20,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,7 +54,7 @@ pub fn listen(path: &std::path::Path) -> io::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    if UnixStream::connect(path).is_ok() {
+    if answers(path) {
         let what = "a daemon listens there already; stop it, or choose another with `--socket PATH`";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
     }
@@ -62,6 +64,18 @@ pub fn listen(path: &std::path::Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+/// Whether somebody listens there, and still does after the moment that a killed process may take to let go.
+fn answers(path: &std::path::Path) -> bool {
+    let end = Instant::now() + DYING;
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() > end {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
 }
 
 fn is_socket(path: &std::path::Path) -> bool {
@@ -168,12 +182,15 @@ async fn add_port(State(supervisor): Supervisor, Body(body): Body<serde_json::Va
 
 /// `{"name": ..., ...the port as in the file}`.
 fn named_port(mut body: serde_json::Value) -> Result<(String, Port), Problem> {
-    let object = body.as_object_mut().ok_or_else(|| Problem::new("", "this is no JSON object", "send {\"name\": …, \"kind\": …}"))?;
+    let object = body
+        .as_object_mut()
+        .ok_or_else(|| Problem::new("", "this is no JSON object", "send {\"name\": …, \"kind\": …}"))?;
     let Some(serde_json::Value::String(name)) = object.remove("name") else {
         return Err(Problem::new("name", "the port has no name", "add `\"name\": \"…\"`"));
     };
     let path = format!("ports.{name}");
-    let port = serde_json::from_value(body).map_err(|error| Problem::new(path, error.to_string(), "write it as in the file"))?;
+    let port = serde_json::from_value(body)
+        .map_err(|error| Problem::new(path, error.to_string(), "write it as in the file"))?;
     Ok((name, port))
 }
 
@@ -182,7 +199,8 @@ async fn remove_port(State(supervisor): Supervisor, Path(name): Path<String>) ->
     if ask(&supervisor, move |switch| switch.remove_port(&port)).await? {
         return Ok(Json(Done { v: VERSION }));
     }
-    let problem = Problem::new(format!("ports.{name}"), format!("there is no port `{name}`"), "`pollux ports` lists them");
+    let problem =
+        Problem::new(format!("ports.{name}"), format!("there is no port `{name}`"), "`pollux ports` lists them");
     Err(refusal(StatusCode::NOT_FOUND, problem))
 }
 
@@ -210,7 +228,10 @@ async fn unpin(State(supervisor): Supervisor, Body(body): Body<UnpinAddress>) ->
     let done = ask(&supervisor, move |switch| switch.unpin(&body.domain, mac)).await?;
     match done.map_err(|problem| refusal(StatusCode::BAD_REQUEST, problem))? {
         true => Ok(Json(Done { v: VERSION })),
-        false => Err(refusal(StatusCode::NOT_FOUND, Problem::new("mac", format!("{mac} is not known there"), "`pollux fdb` lists all"))),
+        false => Err(refusal(
+            StatusCode::NOT_FOUND,
+            Problem::new("mac", format!("{mac} is not known there"), "`pollux fdb` lists all"),
+        )),
     }
 }
 

@@ -16,7 +16,9 @@ use tokio::net::UnixStream;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon at {path} ({error}); start one with `pollux lab up FILE` or `pollux run -c FILE`, or name its socket with `--socket`")]
+    #[error(
+        "no daemon at {path} ({error}); start one with `pollux lab up FILE` or `pollux run -c FILE`, or name its socket with `--socket`"
+    )]
     Unreachable {
         /// Where.
         path: PathBuf,
@@ -72,7 +74,12 @@ impl Client {
         self.request(&Method::DELETE, path, body)
     }
 
-    fn request<T: DeserializeOwned>(&self, method: &Method, path: &str, body: Option<&impl Serialize>) -> Result<T, ClientError> {
+    fn request<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
         let broken = |error: &dyn std::error::Error| ClientError::Broken(error.to_string());
         let body = body.map(serde_json::to_vec).transpose().map_err(|error| broken(&error))?.unwrap_or_default();
         let request = Request::builder()
@@ -82,7 +89,8 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| broken(&error))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|error| broken(&error))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|error| broken(&error))?;
         let (ok, bytes) = runtime.block_on(self.exchange(request))?;
         if ok {
             return serde_json::from_slice(&bytes).map_err(|error| broken(&error));

@@ -1,6 +1,8 @@
 //! What each command does. Data goes to standard output, everything else to standard error.
 
-use crate::cli::{Cli, Command, DEFAULT_SOCKET, FAILED, FdbChange, Json, Lab, OK, PERMISSION, PortChange, Run, UNREACHABLE};
+use crate::cli::{
+    Cli, Command, DEFAULT_SOCKET, FAILED, FdbChange, Json, Lab, OK, PERMISSION, PortChange, Run, UNREACHABLE,
+};
 use crate::client::{Client, ClientError};
 use crate::config::{self, Port};
 use crate::document::{self, Document};
@@ -56,7 +58,9 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
         let permission = match &error {
-            RunError::State(StateError::File { error, .. }) | RunError::Socket { error, .. } | RunError::Io(error) => denied(error),
+            RunError::State(StateError::File { error, .. }) | RunError::Socket { error, .. } | RunError::Io(error) => {
+                denied(error)
+            }
             _ => false,
         };
         Self { code: if permission { PERMISSION } else { FAILED }, text: error.to_string() }
@@ -111,7 +115,12 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
-fn show<T: Serialize + DeserializeOwned>(client: &Client, path: &str, json: Json, text: fn(&T) -> String) -> Result<(), Failure> {
+fn show<T: Serialize + DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    json: Json,
+    text: fn(&T) -> String,
+) -> Result<(), Failure> {
     let answer: T = client.get(path)?;
     if json.json { print_json(&answer) } else { print(&text(&answer)) }
 }
@@ -222,7 +231,7 @@ fn in_lab(lab: Lab, socket: Option<&Path>) -> Result<(), Failure> {
         Lab::Up { file, foreground: true } => start(&Run { config: file, detached: false }, socket),
         Lab::Up { file, foreground: false } => up(&file, socket.unwrap_or(Path::new(DEFAULT_SOCKET))),
         Lab::Test { file, tcp, json } => test(&file, tcp, json, socket),
-        Lab::Down { file } => down(&file, socket),
+        Lab::Down { file } => down(&file),
     }
 }
 
@@ -241,10 +250,10 @@ fn up(file: &str, socket: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// The socket named, or that of the lab's daemon.
+/// Where the lab's daemon listens: its journal knows best.
 fn socket_of(name: &str, socket: Option<&Path>) -> PathBuf {
-    let of_lab = || state::header(Path::new(state::DIRECTORY), name).map(|header| header.socket);
-    socket.map(Path::to_owned).or_else(of_lab).unwrap_or_else(|| DEFAULT_SOCKET.into())
+    let of_lab = state::header(Path::new(state::DIRECTORY), name).map(|header| header.socket);
+    of_lab.or_else(|| socket.map(Path::to_owned)).unwrap_or_else(|| DEFAULT_SOCKET.into())
 }
 
 fn test(file: &str, tcp: bool, json: Json, socket: Option<&Path>) -> Result<(), Failure> {
@@ -258,22 +267,31 @@ fn test(file: &str, tcp: bool, json: Json, socket: Option<&Path>) -> Result<(), 
     }
     match (report.ok, report.pings.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => Err(Failure::new("nothing to test: no two ports of one domain have addresses in one subnet; add `ip: [10.0.0.1/24]`")),
+        (false, true) => Err(Failure::new(
+            "nothing to test: no two ports of one domain have addresses in one subnet; add `ip: [10.0.0.1/24]`",
+        )),
         (false, false) => Err(Failure::new("the lab has failures")),
     }
 }
 
-fn down(file: &str, socket: Option<&Path>) -> Result<(), Failure> {
+fn down(file: &str) -> Result<(), Failure> {
     // only the name counts: a lab can be taken down whatever became of the rest of its file
     let name = document::name_of(file)?;
-    let down = lab::down(&name, socket)?;
+    if !plan::is_name(&name) {
+        return Err(Failure::new(format!(
+            "{file}: `{name}` cannot be the name of a switch; `pollux check {file}` says why"
+        )));
+    }
+    let down = lab::down(&name)?;
     for cleaned in &down.cleaned {
         eprintln!("removed what a dead switch had left: {cleaned}");
     }
     match down.stopped {
-        Some(stopped) if stopped.free != stopped.total => {
-            Err(Failure::new(format!("{} of {} frames were missing at the end", stopped.total - stopped.free, stopped.total)))
-        }
+        Some(stopped) if stopped.free != stopped.total => Err(Failure::new(format!(
+            "{} of {} frames were missing at the end",
+            stopped.total - stopped.free,
+            stopped.total
+        ))),
         Some(stopped) => {
             // of a good run nothing is worth keeping
             let _ = std::fs::remove_file(lab::log_file(&name));

@@ -10,9 +10,10 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAcces
 use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 
 /// Larger files are refused unread; a lab of 1024 ports is about 100 KiB.
-pub const MAX_BYTES: usize = 4 << 20;
+pub const MAX_BYTES: u64 = 4 << 20;
 
 /// Where every path of a document stands: its key, and its value.
 #[derive(Clone, Debug, Default)]
@@ -169,12 +170,16 @@ pub fn name_of(file: &str) -> Result<String, Problems> {
 }
 
 fn read(file: &str) -> Result<String, Problems> {
-    let unreadable = |e: std::io::Error| Problems::one(file, Problem::new("", format!("cannot be read: {e}"), "name an existing YAML file"));
-    let size = std::fs::metadata(file).map_err(unreadable)?.len();
-    if size > MAX_BYTES as u64 {
-        return Err(Problems::one(file, Problem::new("", format!("{size} bytes is too large"), format!("keep it under {MAX_BYTES} bytes"))));
+    let refused = |what: String, remedy: &str| Problems::one(file, Problem::new("", what, remedy));
+    let unreadable = |e: std::io::Error| refused(format!("cannot be read: {e}"), "name an existing YAML file");
+    let mut text = String::new();
+    // bounded: it may be a device or a pipe that never ends
+    let source = std::fs::File::open(file).map_err(unreadable)?;
+    let read = source.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if read as u64 > MAX_BYTES {
+        return Err(refused(format!("more than {MAX_BYTES} bytes"), "keep it under that"));
     }
-    std::fs::read_to_string(file).map_err(unreadable)
+    Ok(text)
 }
 
 /// Reads a text.
@@ -248,16 +253,34 @@ mod tests {
             ("name: a\nportz: {}\n", "x.yaml:2:1: portz: unknown key `portz`; did you mean `ports`?"),
             ("name: a\nname: b\n", "x.yaml:2:1: the key `name` is here twice; keep one of them"),
             ("ports: {}\n", "x.yaml:1:1: name: the key `name` is missing; add `name:`"),
-            ("name: a\nports:\n  h1: { mtu: 3 }\n", "x.yaml:3:9: ports.h1.kind: the key `kind` is missing; add `kind:`"),
-            ("name: a\nports:\n  h1:\n    mtu: 3\n", "x.yaml:4:5: ports.h1.kind: the key `kind` is missing; add `kind:`"),
-            ("name: a\nports:\n  h1: { kind: tapp }\n", "x.yaml:3:15: ports.h1.kind: unknown value `tapp`; did you mean `tap`?"),
-            ("name: a\nworkers: [0, x]\n", "x.yaml:2:14: workers.1: this is not a whole number that fits here (64 bits); write a plain number"),
-            ("name: a\nports:\n  h1: { kind: tap }\n  h1: { kind: tap }\n", "x.yaml:4:3: the key `h1` is here twice; keep one of them"),
+            (
+                "name: a\nports:\n  h1: { mtu: 3 }\n",
+                "x.yaml:3:9: ports.h1.kind: the key `kind` is missing; add `kind:`",
+            ),
+            (
+                "name: a\nports:\n  h1:\n    mtu: 3\n",
+                "x.yaml:4:5: ports.h1.kind: the key `kind` is missing; add `kind:`",
+            ),
+            (
+                "name: a\nports:\n  h1: { kind: tapp }\n",
+                "x.yaml:3:15: ports.h1.kind: unknown value `tapp`; did you mean `tap`?",
+            ),
+            (
+                "name: a\nworkers: [0, x]\n",
+                "x.yaml:2:14: workers.1: this is not a whole number that fits here (64 bits); write a plain number",
+            ),
+            (
+                "name: a\nports:\n  h1: { kind: tap }\n  h1: { kind: tap }\n",
+                "x.yaml:4:3: the key `h1` is here twice; keep one of them",
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(fault(text), wanted, "{text}");
         }
-        assert!(fault("name: a\ndomains: { lan: { ageing: 300 } }\n").contains("x.yaml:2:27: domains.lan.ageing: `300` is not a duration"));
+        assert!(
+            fault("name: a\ndomains: { lan: { ageing: 300 } }\n")
+                .contains("x.yaml:2:27: domains.lan.ageing: `300` is not a duration")
+        );
         assert!(fault("name: [a\n").starts_with("x.yaml:1:7: "));
         assert!(fault("").starts_with("x.yaml:1:1: "));
     }

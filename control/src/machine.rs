@@ -14,6 +14,8 @@ pub struct Machine {
     pub default_route: BTreeSet<String>,
     /// Free huge pages of 2 MiB.
     pub free_hugepages: u64,
+    /// Bytes of memory that can be had without swapping.
+    pub memory: u64,
 }
 
 impl Machine {
@@ -26,6 +28,7 @@ impl Machine {
             devices: devices(),
             default_route: default_route_devices(),
             free_hugepages: free_hugepages(),
+            memory: available_memory(),
         }
     }
 }
@@ -40,6 +43,14 @@ fn devices() -> BTreeSet<String> {
 fn free_hugepages() -> u64 {
     let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
     fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Unlimited if the kernel does not say.
+fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
 /// Interfaces with a default route in the calling thread's namespace.

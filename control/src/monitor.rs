@@ -63,7 +63,8 @@ impl Watch {
 /// The index of an interface that was removed; one that only moved to another namespace is still ours.
 fn removed(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<u32> {
     let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) = &message.payload else { return None };
-    let moved = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::NewNetnsId(_) | LinkAttribute::NewIfIndex(_));
+    let moved =
+        |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::NewNetnsId(_) | LinkAttribute::NewIfIndex(_));
     // a port leaving a bridge is told by DelLink of the bridge family too
     let whole = link.header.interface_family == rtnetlink::packet_route::AddressFamily::Unspec;
     (whole && !link.attributes.iter().any(moved)).then_some(link.header.index)
@@ -100,7 +101,8 @@ impl NamesGone {
             let mut ready = self.0.readable().await?;
             let read = ready.try_io(|inotify| inotify.get_ref().0.read_events().map_err(io::Error::from));
             if let Ok(events) = read {
-                let name = |event: nix::sys::inotify::InotifyEvent| event.name.map(|name| name.to_string_lossy().into_owned());
+                let name =
+                    |event: nix::sys::inotify::InotifyEvent| event.name.map(|name| name.to_string_lossy().into_owned());
                 return Ok(events?.into_iter().filter_map(name).collect());
             }
         }
@@ -108,7 +110,10 @@ impl NamesGone {
 }
 
 /// A descriptor the control thread can wait for.
-#[allow(deprecated, reason = "its successor `register` is unsafe: the descriptor must stay open while it is registered, and all that is passed here owns its own")]
+#[allow(
+    deprecated,
+    reason = "its successor `register` is unsafe: the descriptor must stay open while it is registered, and all that is passed here owns its own"
+)]
 pub(crate) fn readable<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(owner, tokio::io::Interest::READABLE)
 }

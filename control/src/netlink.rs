@@ -7,7 +7,7 @@ use crate::plan::IpNet;
 use dataplane::eth::MacAddr;
 use futures::stream::TryStreamExt;
 use rtnetlink::packet_route::address::AddressFlags;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::fs::{self, File};
 use std::io;
@@ -98,7 +98,6 @@ impl Link {
             LinkAttribute::Mtu(mtu) => self.mtu = mtu,
             LinkAttribute::NumRxQueues(n) => self.rx_queues = n,
             LinkAttribute::NumTxQueues(n) => self.tx_queues = n,
-            LinkAttribute::OperState(State::Down | State::LowerLayerDown) => self.carrier = false,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Kind(kind) = info {
@@ -166,7 +165,10 @@ impl Netlink {
     /// The interface called `name`, if there is one.
     pub fn link(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
         let request = self.handle.link().get().match_name(name).execute();
-        match self.runtime.block_on(async { futures::pin_mut!(request); request.try_next().await }) {
+        match self.runtime.block_on(async {
+            futures::pin_mut!(request);
+            request.try_next().await
+        }) {
             Ok(found) => Ok(found.map(Link::from)),
             Err(error) => match to_io(error) {
                 error if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
@@ -187,7 +189,8 @@ impl Netlink {
         let far = sized(LinkMessageBuilder::<LinkUnspec>::default().name(pair.theirs), pair.mtu, queues);
         let far = with_mac(far.setns_by_fd(pair.far.as_raw_fd()), pair.their_mac).build();
         let ours = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth).name(pair.ours);
-        let ours = with_mac(sized(ours, pair.mtu, queues), Some(pair.our_mac)).set_info_data(InfoData::Veth(InfoVeth::Peer(far)));
+        let ours = with_mac(sized(ours, pair.mtu, queues), Some(pair.our_mac))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(far)));
         let request = self.handle.link().add(ours.build()).execute();
         self.runtime.block_on(request).map_err(failed(format!("making the veth pair {} - {}", pair.ours, pair.theirs)))
     }
@@ -214,7 +217,9 @@ impl Netlink {
     pub fn add_address(&self, index: u32, net: IpNet) -> Result<(), NetlinkError> {
         let mut request = self.handle.address().add(index, net.addr, net.prefix);
         if net.addr.is_ipv6() {
-            let attribute = rtnetlink::packet_route::address::AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Permanent);
+            let attribute = rtnetlink::packet_route::address::AddressAttribute::Flags(
+                AddressFlags::Nodad | AddressFlags::Permanent,
+            );
             request.message_mut().attributes.push(attribute);
         }
         self.runtime.block_on(request.execute()).map_err(failed(format!("adding address {net}")))

@@ -181,7 +181,14 @@ mod tests {
 
     fn create_empty(name: &str) -> Result<u64, NetnsError> {
         let mut number = 0;
-        create::<NetnsError>(name, |n| { number = n; Ok(()) }, || Ok(()))?;
+        create::<NetnsError>(
+            name,
+            |n| {
+                number = n;
+                Ok(())
+            },
+            || Ok(()),
+        )?;
         Ok(number)
     }
 

@@ -15,7 +15,8 @@ pub fn missing(plan: &Plan) -> Option<String> {
     let held = held();
     // CAP_SYS_ADMIN includes CAP_BPF
     let has = |(bit, _): (u32, &str)| held >> bit & 1 == 1 || (bit == BPF.0 && held >> SYS_ADMIN.0 & 1 == 1);
-    let lacking: Vec<_> = needed(plan).into_iter().filter(|capability| !has(*capability)).map(|(_, name)| name).collect();
+    let lacking: Vec<_> =
+        needed(plan).into_iter().filter(|capability| !has(*capability)).map(|(_, name)| name).collect();
     (!lacking.is_empty()).then(|| format!("{} needed but not held; run as root (`sudo pollux …`)", lacking.join(", ")))
 }
 
@@ -23,7 +24,8 @@ fn needed(plan: &Plan) -> Vec<(u32, &'static str)> {
     let xdp = plan.ports.iter().any(|port| matches!(port.shape, Shape::AfXdp(_) | Shape::Veth(_)));
     let netdevs = plan.ports.iter().any(|port| port.interface().is_some());
     let elsewhere = |place: &NetPlace| *place != NetPlace::Host;
-    let namespaces = !plan.nodes.is_empty() || plan.ports.iter().filter_map(|port| port.interface()).any(|(place, _)| elsewhere(place));
+    let namespaces = !plan.nodes.is_empty()
+        || plan.ports.iter().filter_map(|port| port.interface()).any(|(place, _)| elsewhere(place));
     [(netdevs, NET_ADMIN), (xdp, NET_RAW), (xdp, BPF), (namespaces, SYS_ADMIN)]
         .into_iter()
         .filter_map(|(yes, capability)| yes.then_some(capability))

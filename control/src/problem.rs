@@ -92,7 +92,7 @@ impl fmt::Display for Problems {
 pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &&str| (distance(word, candidate), candidate.len());
     let best = known.into_iter().min_by_key(near)?;
-    (distance(word, best) <= 1 + word.len() / 4).then_some(best)
+    (distance(word, best) <= 1 + word.len() / 3).then_some(best)
 }
 
 /// Levenshtein distance: insertions, deletions and replacements from `a` to `b`.

@@ -15,6 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 mod undo;
 
@@ -22,6 +23,8 @@ pub(crate) use undo::restore;
 
 /// Where journals, logs and the socket live.
 pub const DIRECTORY: &str = "/run/pollux";
+/// How long a killed process may still hold its lock and its socket.
+pub const DYING: Duration = Duration::from_millis(500);
 
 /// Something that outlives the process unless it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +101,9 @@ pub struct Ticket(usize);
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A live switch has the name.
-    #[error("switch `{name}` is running already (pid {pid}); `pollux lab down FILE` stops it, or give this one another name")]
+    #[error(
+        "switch `{name}` is running already (pid {pid}); `pollux lab down FILE` stops it, or give this one another name"
+    )]
     Running {
         /// The name.
         name: String,
@@ -178,13 +183,16 @@ fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
 }
 
-/// Locks the file at `path`, not one that was removed while we waited for it.
+/// Locks the file at `path`, not one that was removed while we waited for it. A process that was killed holds its lock for
+/// some milliseconds more, so the refusal waits that long.
 fn lock(path: &Path, name: &str) -> Result<Flock<File>, StateError> {
     let fault = |error| StateError::File { path: path.to_owned(), error };
+    let end = Instant::now() + DYING;
     loop {
         match Flock::lock(open_file(path).map_err(fault)?, FlockArg::LockExclusiveNonblock) {
             Ok(file) if is_at(&file, path) => return Ok(file),
             Ok(_) => {}
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 let pid = read_header(&mut file).map_or(0, |header| header.pid);
                 return Err(StateError::Running { name: name.to_owned(), pid });

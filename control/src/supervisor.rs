@@ -49,7 +49,9 @@ pub enum RunError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// Frames did not come home.
-    #[error("{missing} of {total} frames are missing at the end; this is a defect of pollux, please report it with the log")]
+    #[error(
+        "{missing} of {total} frames are missing at the end; this is a defect of pollux, please report it with the log"
+    )]
     Lost {
         /// Frames lost.
         missing: u32,
@@ -218,7 +220,7 @@ impl Loop {
         // a client that does not read its answer does not keep us
         let _ = timeout(FAREWELL, serving.task).await;
         tracing::info!(total, free, "stopped; frames of the pool that came home");
-        match total - free {
+        match total.saturating_sub(free) {
             0 => Ok(()),
             missing => Err(RunError::Lost { missing, total }),
         }

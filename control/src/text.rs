@@ -6,7 +6,9 @@ use std::fmt::Write;
 /// A table with its columns as wide as their widest cell. Columns named in `right` are numbers.
 #[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
-    let cell_width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let cell_width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = head.iter().enumerate().map(|(i, name)| cell_width(i).max(name.chars().count())).collect();
     let mut text = String::new();
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
@@ -15,7 +17,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
         for (i, cell) in row.iter().enumerate() {
             let width = widths.get(i).copied().unwrap_or(0);
             // writing to a String cannot fail
-            let _ = if right.contains(&i) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+            let _ =
+                if right.contains(&i) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -28,17 +31,24 @@ pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
 pub fn status(status: &Status) -> String {
     let memory = &status.memory;
     let mut rows = vec![
-        ("switch", format!("{} (pollux {}, pid {}, up {})", status.name, status.version, status.pid, uptime(status.uptime_s))),
+        (
+            "switch",
+            format!("{} (pollux {}, pid {}, up {})", status.name, status.version, status.pid, uptime(status.uptime_s)),
+        ),
         ("socket", status.socket.clone()),
         ("workers", format!("cores {}, poll {}", list(&status.workers), status.poll)),
         ("memory", format!("{} frames, {} in {}", memory.frames, bytes(memory.bytes), memory.backing)),
         ("kernel", format!("{} besides (128 bytes per frame and AF_XDP queue)", bytes(memory.kernel_bytes))),
-        ("ports", format!("{} open, {} failed", status.ports_open, status.ports_failed)),
     ];
-    rows.extend(memory.report.iter().map(|line| ("", line.clone())));
+    rows.extend(memory.report.iter().map(|line| ("", format!("not {line}"))));
+    rows.push(("ports", format!("{} open, {} failed", status.ports_open, status.ports_failed)));
     for (name, domain) in &status.domains {
-        let ageing = if domain.ageing_s == 0 { "learns nothing".to_owned() } else { format!("ageing {}s", domain.ageing_s) };
-        let what = format!("{}, {ageing}, mtu {}, {} ports, {} addresses", domain.mode, domain.mtu, domain.ports, domain.addresses);
+        let ageing =
+            if domain.ageing_s == 0 { "learns nothing".to_owned() } else { format!("ageing {}s", domain.ageing_s) };
+        let what = format!(
+            "{}, {ageing}, mtu {}, {} ports, {} addresses",
+            domain.mode, domain.mtu, domain.ports, domain.addresses
+        );
         rows.push(("domain", format!("{name}: {what}")));
     }
     if !status.nodes.is_empty() {
@@ -74,7 +84,8 @@ fn bytes(n: u64) -> String {
 #[must_use]
 pub fn ports(ports: &Ports) -> String {
     let row = |port: &crate::view::Port| {
-        let interface = port.ifname.as_ref().map(|name| format!("{name} ({})", port.place.as_deref().unwrap_or("the host")));
+        let interface =
+            port.ifname.as_ref().map(|name| format!("{name} ({})", port.place.as_deref().unwrap_or("the host")));
         vec![
             port.name.clone(),
             port.kind.clone(),
@@ -104,7 +115,8 @@ pub fn fdb(fdb: &Fdb) -> String {
 /// `pollux stats`.
 #[must_use]
 pub fn stats(stats: &Stats) -> String {
-    let removed = Some(("(removed)", &stats.removed)).filter(|(_, sum)| sum.rx_frames + sum.tx_frames + sum.flood_copies > 0);
+    let removed =
+        Some(("(removed)", &stats.removed)).filter(|(_, sum)| sum.rx_frames + sum.tx_frames + sum.flood_copies > 0);
     let named = stats.ports.iter().map(|(name, port)| (name.as_str(), port));
     let rows: Vec<_> = named.chain(removed).map(|(name, port)| counters(name, port)).collect();
     let mut text = table(&["PORT", "RX", "RX-BYTES", "TX", "TX-BYTES", "COPIES", "DROPS"], &rows, &[1, 2, 3, 4, 5]);

@@ -25,7 +25,8 @@ impl Span {
     /// Reads `300s` and the like.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = split(text.trim());
-        let wrong = || format!("`{text}` is not a duration: write a whole number and a unit, such as 500ms, 300s, 5m or 2h");
+        let wrong =
+            || format!("`{text}` is not a duration: write a whole number and a unit, such as 500ms, 300s, 5m or 2h");
         let n: u64 = number.parse().map_err(|_| wrong())?;
         let millis = match unit {
             "ms" => Some(n),

@@ -85,7 +85,7 @@ pub struct Port {
     pub kind: String,
     /// Its domain.
     pub domain: String,
-    /// up, no-carrier, down, or failed.
+    /// up, no-carrier, down, failed, or unknown (its interface was moved elsewhere).
     pub link: String,
     /// Queue pairs.
     pub queues: usize,

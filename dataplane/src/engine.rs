@@ -313,7 +313,11 @@ impl Engine {
         self.sync()?;
         let member = Member { domain: spec.domain, fid: fid(spec.domain) };
         for (index, worker) in self.workers.iter().enumerate() {
-            let owner = if owners.contains(&index) { index } else { owners.get(index % owners.len().max(1)).copied().unwrap_or(index) };
+            let owner = if owners.contains(&index) {
+                index
+            } else {
+                owners.get(index % owners.len().max(1)).copied().unwrap_or(index)
+            };
             worker.mailbox.post(Command::PutPort { port, member, owner });
         }
         self.sync()

@@ -69,9 +69,7 @@ impl FromStr for MacAddr {
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
             let part = parts.next().filter(|p| (1..=2).contains(&p.len()));
-            *octet = part
-                .and_then(|p| u8::from_str_radix(p, 16).ok())
-                .ok_or(ParseMacError)?;
+            *octet = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or(ParseMacError)?;
         }
         match parts.next() {
             None => Ok(Self(octets)),

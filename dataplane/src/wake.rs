@@ -127,7 +127,8 @@ mod loom_tests {
     #[test]
     fn loom_no_wakeup_is_lost() {
         loom::model(|| {
-            let (flag, work, bell) = (Arc::new(SleepFlag::new()), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+            let (flag, work, bell) =
+                (Arc::new(SleepFlag::new()), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
             let giver = {
                 let (flag, work, bell) = (flag.clone(), work.clone(), bell.clone());
                 loom::thread::spawn(move || {

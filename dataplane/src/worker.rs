@@ -114,6 +114,8 @@ impl Worker {
                 self.parts.idle.busy(now);
             } else if self.running && self.parts.idle.is_tired(now, self.backlog) {
                 self.sleep();
+                from = lcore::cycles();
+                self.parts.counters.worker.total_cycles.add(from.wrapping_sub(now));
             }
         }
         let queues = self.queues.into_iter().flatten().map(|q| q.pmd).collect();

@@ -3,15 +3,15 @@
 //! Nobody sleeps here. `up` reads the standard output of the switch, which says "ready" or what went wrong; `down` waits
 //! for the lock of the journal, which the kernel releases when the process is gone.
 
-mod tests;
+mod trial;
 
-pub use tests::{Report, run as test};
+pub use trial::{Report, run as test};
 
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::command::Failure;
 use crate::plan::Plan;
 use crate::state::{self, DIRECTORY};
-use crate::view::Stopped;
+use crate::view::{Status, Stopped};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{DirBuilder, File};
@@ -36,7 +36,11 @@ pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-    let said = if words.is_empty() { format!("the switch ended without a word; see {}", log.display()) } else { words.join("\n") };
+    let said = if words.is_empty() {
+        format!("the switch ended without a word; see {}", log.display())
+    } else {
+        words.join("\n")
+    };
     Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::cli::FAILED), text: said })
 }
 
@@ -79,31 +83,35 @@ pub struct Down {
     pub cleaned: Vec<String>,
 }
 
-/// Stops the switch `name` and waits until it is gone; cleans up after it if it was dead. Idempotent.
-pub fn down(name: &str, socket: Option<&Path>) -> Result<Down, Failure> {
+/// Stops the switch `name` and waits until it is gone; cleans up after it if it was dead. Idempotent. Which daemon that is the
+/// journal says, not `--socket`: another lab must not be stopped by mistake.
+pub fn down(name: &str) -> Result<Down, Failure> {
     let directory = Path::new(DIRECTORY);
     let Some(header) = state::header(directory, name) else { return Ok(Down::default()) };
-    let socket = socket.unwrap_or(&header.socket).to_owned();
     let stopped = match state::holder(directory, name) {
-        Some(pid) => ask_to_stop(&socket, pid)?,
+        Some(pid) => ask_to_stop(&header.socket, pid)?,
         None => None,
     };
     let name = name.to_owned();
     let (done, gone) = mpsc::channel();
     // the lock has no timeout, so a thread waits for it
     std::thread::spawn(move || done.send(state::wait_and_clean(Path::new(DIRECTORY), &name)));
-    let late = |_| Failure::new(format!("the switch (pid {}) does not stop; `kill -9 {}` and run this again", header.pid, header.pid));
+    let late = |_| {
+        Failure::new(format!(
+            "the switch (pid {}) does not stop; `kill -9 {}` and run this again",
+            header.pid, header.pid
+        ))
+    };
     let cleaned = gone.recv_timeout(STOPPING).map_err(late)?.map_err(|error| Failure::new(error.to_string()))?;
     Ok(Down { stopped, cleaned })
 }
 
-/// By its API, or by SIGTERM if that is not there.
+/// By its API, or by SIGTERM if that is not there, or is another's.
 fn ask_to_stop(socket: &Path, pid: u32) -> Result<Option<Stopped>, Failure> {
-    match Client::new(socket).post("/v1/stop", &()) {
-        Ok(stopped) => return Ok(Some(stopped)),
-        // somebody else asked at the same moment
-        Err(ClientError::Broken(_) | ClientError::Refused(_)) => {}
-        Err(ClientError::Permission(_) | ClientError::Unreachable { .. }) => {}
+    let client = Client::new(socket);
+    let is_it = client.get::<Status>("/v1/status").is_ok_and(|status| status.pid == pid);
+    if let Some(Ok(stopped)) = is_it.then(|| client.post("/v1/stop", &())) {
+        return Ok(Some(stopped));
     }
     let process = i32::try_from(pid).map(Pid::from_raw).map_err(|_| Failure::new(format!("{pid} is no process")))?;
     match kill(process, Signal::SIGTERM) {

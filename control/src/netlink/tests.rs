@@ -10,7 +10,14 @@ struct Scratch(&'static str, u64);
 impl Scratch {
     fn new(name: &'static str) -> Self {
         let mut number = 0;
-        let made = netns::create::<NetnsError>(name, |n| { number = n; Ok(()) }, || Ok(()));
+        let made = netns::create::<NetnsError>(
+            name,
+            |n| {
+                number = n;
+                Ok(())
+            },
+            || Ok(()),
+        );
         made.unwrap();
         Self(name, number)
     }
@@ -38,11 +45,22 @@ fn a_veth_pair_comes_up_in_its_places_with_everything_set() {
         let netlink = Netlink::open().unwrap();
         assert_eq!(netlink.link("ours").unwrap(), None);
         netlink
-            .add_veth(&VethPair { ours: "ours", our_mac, theirs: "eth0", their_mac: Some(their_mac), mtu: 1400, queues: 2, far: &far })
+            .add_veth(&VethPair {
+                ours: "ours",
+                our_mac,
+                theirs: "eth0",
+                their_mac: Some(their_mac),
+                mtu: 1400,
+                queues: 2,
+                far: &far,
+            })
             .unwrap();
         ipv6_setting("ours", "disable_ipv6", "1").unwrap();
         let ours = netlink.link("ours").unwrap().unwrap();
-        assert_eq!((ours.mtu, ours.kind.as_str(), ours.rx_queues, ours.tx_queues, ours.state()), (1400, "veth", 2, 2, "down"));
+        assert_eq!(
+            (ours.mtu, ours.kind.as_str(), ours.rx_queues, ours.tx_queues, ours.state()),
+            (1400, "veth", 2, 2, "down")
+        );
         netlink.set(ours.index, &Change { up: Some(true), promiscuous: Some(true), ..Change::default() }).unwrap();
         assert_eq!(netlink.link("ours").unwrap().unwrap().state(), "no-carrier");
         ours.index
@@ -55,7 +73,9 @@ fn a_veth_pair_comes_up_in_its_places_with_everything_set() {
         netlink.set(theirs.index, &Change { up: Some(true), ..Change::default() }).unwrap();
         for text in ["10.0.0.1/24", "fd00::1/64"] {
             let (addr, prefix) = text.split_once('/').unwrap();
-            netlink.add_address(theirs.index, IpNet { addr: addr.parse().unwrap(), prefix: prefix.parse().unwrap() }).unwrap();
+            netlink
+                .add_address(theirs.index, IpNet { addr: addr.parse().unwrap(), prefix: prefix.parse().unwrap() })
+                .unwrap();
         }
         let twice = IpNet { addr: "10.0.0.1".parse().unwrap(), prefix: 24 };
         assert!(netlink.add_address(theirs.index, twice).unwrap_err().to_string().contains("10.0.0.1/24"));

@@ -83,9 +83,14 @@ pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mu
     }
     let frames = asked.unwrap_or_else(|| need.next_multiple_of(1024).max(u64::from(DEFAULT_FRAMES)));
     if frames > MOST_FRAMES {
-        check.bad("memory.frames", format!("{frames} frames are too many"), format!("at most {MOST_FRAMES} are possible"));
+        check.bad(
+            "memory.frames",
+            format!("{frames} frames are too many"),
+            format!("at most {MOST_FRAMES} are possible"),
+        );
     }
     huge_pages(config, frames, machine, check);
+    fits(frames, machine, check);
     u32::try_from(frames).unwrap_or(u32::MAX)
 }
 
@@ -93,7 +98,22 @@ fn huge_pages(config: &Config, frames: u64, machine: &Machine, check: &mut Check
     let pages = (frames.saturating_mul(CHUNK)).div_ceil(HUGE_PAGE);
     if config.memory.hugepages == Hugepages::Required && machine.free_hugepages < pages {
         let what = format!("{pages} huge pages of 2 MiB are needed, {} are free", machine.free_hugepages);
-        check.bad("memory.hugepages", what, format!("`sysctl vm.nr_hugepages={pages}` or more, or write `hugepages: auto`"));
+        check.bad(
+            "memory.hugepages",
+            what,
+            format!("`sysctl vm.nr_hugepages={pages}` or more, or write `hugepages: auto`"),
+        );
+    }
+}
+
+/// All of the arena is populated at the start: more than there is would call the OOM killer, not return an error.
+fn fits(frames: u64, machine: &Machine, check: &mut Check<'_>) {
+    let bytes = frames.saturating_mul(CHUNK);
+    let reserved = machine.free_hugepages.saturating_mul(HUGE_PAGE);
+    if bytes > machine.memory && bytes > reserved {
+        let what =
+            format!("{frames} frames take {} MiB, {} MiB of memory are available", bytes >> 20, machine.memory >> 20);
+        check.bad("memory.frames", what, "write fewer");
     }
 }
 
@@ -101,7 +121,11 @@ fn huge_pages(config: &Config, frames: u64, machine: &Machine, check: &mut Check
 pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, check: &mut Check<'_>) {
     let demand = Demand::of(plan.ports.iter().chain(port), plan.workers.len());
     if demand.frames() > u64::from(plan.frames) {
-        let what = format!("the arena of {} frames is too small for one more port: {} would be needed", plan.frames, demand.frames());
+        let what = format!(
+            "the arena of {} frames is too small for one more port: {} would be needed",
+            plan.frames,
+            demand.frames()
+        );
         check.bad("memory.frames", what, "raise memory.frames in the file and restart, or remove a port");
     }
 }
@@ -110,7 +134,11 @@ pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, check: &mut Check<'
 pub(super) fn fdb_entries(config: &Config, check: &mut Check<'_>) -> u32 {
     let asked = config.memory.fdb_entries.map_or(u64::from(DEFAULT_FDB_ENTRIES), |size| size.0);
     if asked == 0 || asked > MOST_FDB_ENTRIES {
-        check.bad("memory.fdb_entries", format!("{asked} entries are out of range"), format!("write 1 to {MOST_FDB_ENTRIES}"));
+        check.bad(
+            "memory.fdb_entries",
+            format!("{asked} entries are out of range"),
+            format!("write 1 to {MOST_FDB_ENTRIES}"),
+        );
     }
     u32::try_from(asked).unwrap_or(u32::MAX)
 }

@@ -122,6 +122,12 @@ impl Check<'_> {
     }
 }
 
+/// Whether a switch, domain or node can have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    names::fault(name, names::LONG).is_none()
+}
+
 /// Checks a whole file.
 pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
     let mut check = Check { places: Some(&document.places), found: Vec::new() };
@@ -141,7 +147,11 @@ pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
 pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Result<PortPlan, Problems> {
     let mut check = Check { places: None, found: Vec::new() };
     if plan.port(name).is_some() {
-        check.bad(&format!("ports.{name}"), "a port of this name exists", "choose another name, or remove that port first");
+        check.bad(
+            &format!("ports.{name}"),
+            "a port of this name exists",
+            "choose another name, or remove that port first",
+        );
     }
     let made = port::port(name, port, &port::Around { plan, machine }, &mut check);
     memory::one_more(plan, made.as_ref(), &mut check);
@@ -183,7 +193,11 @@ fn workers(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Vec<usi
     for (i, core) in asked.iter().enumerate() {
         let path = format!("workers.{i}");
         if !machine.cores.contains(core) {
-            check.bad(&path, format!("core {core} is not one this process may use"), format!("choose from {:?}", machine.cores));
+            check.bad(
+                &path,
+                format!("core {core} is not one this process may use"),
+                format!("choose from {:?}", machine.cores),
+            );
         }
         if !seen.insert(*core) {
             check.bad(&path, format!("core {core} is here twice"), "one worker per core");
@@ -224,7 +238,11 @@ fn add_ports(plan: &mut Plan, config: &Config, machine: &Machine, check: &mut Ch
         plan.ports.extend(made);
     }
     if config.ports.len() > MAX_PORTS {
-        check.bad("ports", format!("{} ports are too many", config.ports.len()), format!("a switch has at most {MAX_PORTS}"));
+        check.bad(
+            "ports",
+            format!("{} ports are too many", config.ports.len()),
+            format!("a switch has at most {MAX_PORTS}"),
+        );
     }
     for (name, port) in config.ports.iter() {
         port::cable(name, port, config, check);
@@ -241,7 +259,11 @@ fn fixed_entries(plan: &mut Plan, config: &Config, check: &mut Check<'_>) {
             if home != Some(&domain.name) {
                 let known = config.ports.iter().filter(|(_, p)| p.domain.as_deref() == Some(&domain.name));
                 let remedy = names::choose(&entry.port, known.map(|(name, _)| name));
-                check.bad(&format!("{path}.port"), format!("`{}` is no port of domain `{}`", entry.port, domain.name), remedy);
+                check.bad(
+                    &format!("{path}.port"),
+                    format!("`{}` is no port of domain `{}`", entry.port, domain.name),
+                    remedy,
+                );
             }
             let Some(mac) = mac else { continue };
             if domain.fixed.iter().any(|(other, _)| *other == mac) {

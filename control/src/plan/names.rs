@@ -23,7 +23,8 @@ pub(super) fn check_key(name: &str, path: &str, most: usize, check: &mut Check<'
     }
 }
 
-fn fault(name: &str, most: usize) -> Option<(String, String)> {
+/// What is wrong with a name, and the remedy.
+pub(super) fn fault(name: &str, most: usize) -> Option<(String, String)> {
     if name.len() > most {
         let what = format!("the name `{name}` has {} characters", name.len());
         return Some((what, format!("at most {most} are possible")));
@@ -39,11 +40,19 @@ fn fault(name: &str, most: usize) -> Option<(String, String)> {
 /// A unicast address.
 pub(super) fn mac(text: &str, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
     let Ok(mac) = text.parse::<MacAddr>() else {
-        check.bad(path, format!("`{text}` is no MAC address"), "write six octets in quotes, such as \"02:00:00:00:00:01\"");
+        check.bad(
+            path,
+            format!("`{text}` is no MAC address"),
+            "write six octets in quotes, such as \"02:00:00:00:00:01\"",
+        );
         return None;
     };
     if mac.is_multicast() || mac.is_zero() {
-        check.bad(path, format!("{mac} is no address a station can have"), "use a unicast address; 02:… is free for local use");
+        check.bad(
+            path,
+            format!("{mac} is no address a station can have"),
+            "use a unicast address; 02:… is free for local use",
+        );
         return None;
     }
     Some(mac)

@@ -218,7 +218,9 @@ fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
     for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
         let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");
         let remedy = match (port.kind, *key) {
-            (PortKind::AfXdp, "queues") => "all queues of the device are taken; `ethtool -L DEV combined N` sets their number".to_owned(),
+            (PortKind::AfXdp, "queues") => {
+                "all queues of the device are taken; `ethtool -L DEV combined N` sets their number".to_owned()
+            }
             _ => format!("remove it; {} takes {known}", port.kind),
         };
         check.bad(&format!("{path}.{key}"), format!("kind {} has no `{key}`", port.kind), remedy);
@@ -233,7 +235,11 @@ fn domain(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> String
             check.bad_name(path, "the port is in no domain", format!("add `domain: {example}`"));
         }
         Some(domain) if plan.domain(domain).is_none() => {
-            check.bad(&format!("{path}.domain"), format!("there is no domain `{domain}`"), names::choose(domain, known()));
+            check.bad(
+                &format!("{path}.domain"),
+                format!("there is no domain `{domain}`"),
+                names::choose(domain, known()),
+            );
         }
         Some(_) => {}
     }
@@ -289,7 +295,11 @@ fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev
     }
     let queues = port.queues.unwrap_or(1);
     if !(1..=MOST_QUEUES).contains(&queues) {
-        check.bad(&format!("{path}.queues"), format!("{queues} queues are out of range"), format!("write 1 to {MOST_QUEUES}"));
+        check.bad(
+            &format!("{path}.queues"),
+            format!("{queues} queues are out of range"),
+            format!("write 1 to {MOST_QUEUES}"),
+        );
     }
     Netdev {
         place: place(port, &path, plan, check),
@@ -316,7 +326,11 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlac
     if let Some(netns) = &port.netns {
         names::check(netns, &format!("{path}.netns"), 255, check);
         if plan.nodes.contains(netns) {
-            check.bad(&format!("{path}.netns"), format!("`{netns}` is a node of this switch"), format!("write `node: {netns}`"));
+            check.bad(
+                &format!("{path}.netns"),
+                format!("`{netns}` is a node of this switch"),
+                format!("write `node: {netns}`"),
+            );
         }
         return NetPlace::Netns(netns.clone());
     }
@@ -363,17 +377,29 @@ fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<'_>) {
         if made.interface().is_some() && made.interface() == other.interface() {
             let (place, ifname) = made.interface().unwrap_or((&NetPlace::Host, ""));
             let key = if made.kind() == PortKind::AfXdp { "dev" } else { "ifname" };
-            check.bad(&format!("{path}.{key}"), format!("port `{}` has the interface `{ifname}` in {place} already", other.name), "choose another");
+            check.bad(
+                &format!("{path}.{key}"),
+                format!("port `{}` has the interface `{ifname}` in {place} already", other.name),
+                "choose another",
+            );
         }
         let (Some(mine), Some(its)) = (made.netdev(), other.netdev()) else { continue };
         if other.domain != made.domain {
             continue;
         }
         if let Some(mac) = mine.mac.filter(|mac| its.mac == Some(*mac)) {
-            check.bad(&format!("{path}.mac"), format!("port `{}` has {mac} already", other.name), "give every port of a domain its own");
+            check.bad(
+                &format!("{path}.mac"),
+                format!("port `{}` has {mac} already", other.name),
+                "give every port of a domain its own",
+            );
         }
         for net in mine.ip.iter().filter(|net| its.ip.iter().any(|other| other.addr == net.addr)) {
-            check.bad(&format!("{path}.ip"), format!("port `{}` has {} already", other.name, net.addr), "give every port of a domain its own");
+            check.bad(
+                &format!("{path}.ip"),
+                format!("port `{}` has {} already", other.name, net.addr),
+                "give every port of a domain its own",
+            );
         }
     }
 }

@@ -7,7 +7,13 @@ const HEAD: &str = "name: t\nworkers: [1]\ndomains: { lan: {} }\nnodes: { a: {},
 
 fn machine() -> Machine {
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-    Machine { cores: vec![0, 1], devices: names(&["lo", "ens3", "eth0"]), default_route: names(&["eth0"]), free_hugepages: 0 }
+    Machine {
+        cores: vec![0, 1],
+        devices: names(&["lo", "ens3", "eth0"]),
+        default_route: names(&["eth0"]),
+        free_hugepages: 0,
+        memory: 8 << 30,
+    }
 }
 
 fn planned(text: &str) -> Result<Plan, Problems> {
@@ -30,7 +36,10 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
     let plan = good(&format!(
         "{HEAD}  h1: {{ kind: tap, node: a, ifname: eth0, ip: [10.0.0.1/24], domain: lan }}\n  h2: {{ kind: veth, node: b, ifname: eth0, mac: \"02:00:00:00:00:02\", domain: lan, queues: 2 }}\n"
     ));
-    assert_eq!((plan.workers.as_slice(), plan.frames, plan.fdb_entries), ([1].as_slice(), DEFAULT_FRAMES, DEFAULT_FDB_ENTRIES));
+    assert_eq!(
+        (plan.workers.as_slice(), plan.frames, plan.fdb_entries),
+        ([1].as_slice(), DEFAULT_FRAMES, DEFAULT_FDB_ENTRIES)
+    );
     assert_eq!(plan.domains[0].ageing, Some(DEFAULT_AGEING));
     let tap = plan.ports[0].netdev().unwrap();
     assert_eq!((tap.mtu, tap.queues, tap.ip[0].to_string().as_str()), (1500, 1, "10.0.0.1/24"));
@@ -43,9 +52,16 @@ fn the_arena_grows_with_the_ports() {
     let ports: String = (0..8).map(|i| format!("  v{i}: {{ kind: veth, domain: lan }}\n")).collect();
     let plan = good(&format!("{HEAD}{ports}"));
     let need = Demand::of(&plan.ports, 1).frames();
-    assert!(u64::from(plan.frames) >= need && plan.frames % 1024 == 0 && plan.frames > DEFAULT_FRAMES);
+    assert!(u64::from(plan.frames) >= need && plan.frames.is_multiple_of(1024) && plan.frames > DEFAULT_FRAMES);
+    let huge = planned("name: t\nmemory: { frames: 8M }\n").unwrap_err();
+    assert!(huge.to_string().contains("8388608 frames take 16384 MiB, 8192 MiB of memory are available"), "{huge}");
     let small = planned(&format!("memory: {{ frames: 1k }}\n{HEAD}  v: {{ kind: veth, domain: lan }}\n")).unwrap_err();
-    assert!(small.to_string().starts_with("t.yaml:1:19: memory.frames: 1024 frames are too few for these ports: 6144 are needed"), "{small}");
+    assert!(
+        small
+            .to_string()
+            .starts_with("t.yaml:1:19: memory.frames: 1024 frames are too few for these ports: 6144 are needed"),
+        "{small}"
+    );
 }
 
 #[test]
@@ -58,46 +74,100 @@ fn the_default_worker_is_the_last_allowed_core() {
     assert_eq!(good("name: t\n").workers, [1]);
 }
 
+/// Ports that are refused, and how the message begins.
+const REFUSED: &[(&str, &str)] = &[
+    ("  p: { kind: tap }\n", "t.yaml:6:3: ports.p: the port is in no domain; add `domain: lan`"),
+    ("  p: { kind: tap, domain: lam }\n", "t.yaml:6:27: ports.p.domain: there is no domain `lam`; did you mean `lan`?"),
+    (
+        "  p: { kind: tap, domain: lan, node: c }\n",
+        "t.yaml:6:38: ports.p.node: there is no node `c`; did you mean `a`?",
+    ),
+    (
+        "  a-name-too-long-: { kind: tap, domain: lan, ifname: x }\n",
+        "t.yaml:6:3: ports.a-name-too-long-: the name `a-name-too-long-` has 16 characters; at most 15 are possible",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, ifname: a/b }\n",
+        "t.yaml:6:40: ports.p.ifname: `a/b` cannot be a name; use letters",
+    ),
+    ("  p: { kind: tap, domain: lan, mac: \"02:00\" }\n", "t.yaml:6:37: ports.p.mac: `02:00` is no MAC address"),
+    (
+        "  p: { kind: tap, domain: lan, mac: \"01:00:5e:00:00:01\" }\n",
+        "t.yaml:6:37: ports.p.mac: 01:00:5e:00:00:01 is no address a station can have",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, ip: [10.0.0.1] }\n",
+        "t.yaml:6:37: ports.p.ip.0: `10.0.0.1` is no address an interface can have",
+    ),
+    ("  p: { kind: tap, domain: lan, ip: [fd00::1/129] }\n", "t.yaml:6:37: ports.p.ip.0: "),
+    (
+        "  p: { kind: veth, domain: lan, mtu: 9000 }\n",
+        "t.yaml:6:38: ports.p.mtu: an MTU of 9000 on a veth port is not built yet",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, mtu: 20 }\n",
+        "t.yaml:6:37: ports.p.mtu: an MTU of 20 is out of range; write 68 to 65535",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, mtu: 9000 }\n",
+        "t.yaml:6:37: ports.p.mtu: 9000 is more than the domain's MTU of 1500; raise domains.lan.mtu",
+    ),
+    ("  p: { kind: tap, domain: lan, queues: 0 }\n", "t.yaml:6:40: ports.p.queues: 0 queues are out of range"),
+    ("  p: { kind: tap, domain: lan, dev: ens3 }\n", "t.yaml:6:37: ports.p.dev: kind tap has no `dev`; remove it"),
+    (
+        "  p: { kind: af_xdp, domain: lan, dev: ens3, queues: 2 }\n",
+        "t.yaml:6:54: ports.p.queues: kind af_xdp has no `queues`; all queues",
+    ),
+    ("  p: { kind: af_xdp, domain: lan }\n", "t.yaml:6:3: ports.p: the port names no device; add `dev: NAME`"),
+    (
+        "  p: { kind: af_xdp, domain: lan, dev: ens4 }\n",
+        "t.yaml:6:40: ports.p.dev: there is no device `ens4`; did you mean `ens3`?",
+    ),
+    ("  p: { kind: af_xdp, domain: lan, dev: eth0 }\n", "t.yaml:6:40: ports.p.dev: `eth0` carries the default route"),
+    (
+        "  p: { kind: tap, domain: lan, node: a, netns: x }\n",
+        "t.yaml:6:6: ports.p: an interface can live in one namespace only",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, netns: a }\n",
+        "t.yaml:6:39: ports.p.netns: `a` is a node of this switch; write `node: a`",
+    ),
+    (
+        "  p: { kind: vhost-user, domain: lan, socket: /x, role: server }\n",
+        "t.yaml:6:14: ports.p.kind: kind vhost-user is not built yet",
+    ),
+    (
+        "  p: { kind: tap, domain: lan, vlan: { access: 10 } }\n",
+        "t.yaml:6:38: ports.p.vlan: `vlan` is not built yet; remove it",
+    ),
+    (
+        "  p: { kind: ring, domain: lan, peer: q }\n",
+        "t.yaml:6:39: ports.p.peer: `q` is not the other end of this cable",
+    ),
+];
+
 #[test]
 fn ports_are_refused_with_place_path_and_remedy() {
-    let cases = [
-        ("  p: { kind: tap }\n", "t.yaml:6:3: ports.p: the port is in no domain; add `domain: lan`"),
-        ("  p: { kind: tap, domain: lam }\n", "t.yaml:6:27: ports.p.domain: there is no domain `lam`; did you mean `lan`?"),
-        ("  p: { kind: tap, domain: lan, node: c }\n", "t.yaml:6:38: ports.p.node: there is no node `c`; did you mean `a`?"),
-        ("  a-name-too-long-: { kind: tap, domain: lan, ifname: x }\n", "t.yaml:6:3: ports.a-name-too-long-: the name `a-name-too-long-` has 16 characters; at most 15 are possible"),
-        ("  p: { kind: tap, domain: lan, ifname: a/b }\n", "t.yaml:6:40: ports.p.ifname: `a/b` cannot be a name; use letters"),
-        ("  p: { kind: tap, domain: lan, mac: \"02:00\" }\n", "t.yaml:6:37: ports.p.mac: `02:00` is no MAC address"),
-        ("  p: { kind: tap, domain: lan, mac: \"01:00:5e:00:00:01\" }\n", "t.yaml:6:37: ports.p.mac: 01:00:5e:00:00:01 is no address a station can have"),
-        ("  p: { kind: tap, domain: lan, ip: [10.0.0.1] }\n", "t.yaml:6:37: ports.p.ip.0: `10.0.0.1` is no address an interface can have"),
-        ("  p: { kind: tap, domain: lan, ip: [fd00::1/129] }\n", "t.yaml:6:37: ports.p.ip.0: "),
-        ("  p: { kind: veth, domain: lan, mtu: 9000 }\n", "t.yaml:6:38: ports.p.mtu: an MTU of 9000 on a veth port is not built yet"),
-        ("  p: { kind: tap, domain: lan, mtu: 20 }\n", "t.yaml:6:37: ports.p.mtu: an MTU of 20 is out of range; write 68 to 65535"),
-        ("  p: { kind: tap, domain: lan, mtu: 9000 }\n", "t.yaml:6:37: ports.p.mtu: 9000 is more than the domain's MTU of 1500; raise domains.lan.mtu"),
-        ("  p: { kind: tap, domain: lan, queues: 0 }\n", "t.yaml:6:40: ports.p.queues: 0 queues are out of range"),
-        ("  p: { kind: tap, domain: lan, dev: ens3 }\n", "t.yaml:6:37: ports.p.dev: kind tap has no `dev`; remove it"),
-        ("  p: { kind: af_xdp, domain: lan, dev: ens3, queues: 2 }\n", "t.yaml:6:54: ports.p.queues: kind af_xdp has no `queues`; all queues"),
-        ("  p: { kind: af_xdp, domain: lan }\n", "t.yaml:6:3: ports.p: the port names no device; add `dev: NAME`"),
-        ("  p: { kind: af_xdp, domain: lan, dev: ens4 }\n", "t.yaml:6:40: ports.p.dev: there is no device `ens4`; did you mean `ens3`?"),
-        ("  p: { kind: af_xdp, domain: lan, dev: eth0 }\n", "t.yaml:6:40: ports.p.dev: `eth0` carries the default route"),
-        ("  p: { kind: tap, domain: lan, node: a, netns: x }\n", "t.yaml:6:6: ports.p: an interface can live in one namespace only"),
-        ("  p: { kind: tap, domain: lan, netns: a }\n", "t.yaml:6:39: ports.p.netns: `a` is a node of this switch; write `node: a`"),
-        ("  p: { kind: vhost-user, domain: lan, socket: /x, role: server }\n", "t.yaml:6:14: ports.p.kind: kind vhost-user is not built yet"),
-        ("  p: { kind: tap, domain: lan, vlan: { access: 10 } }\n", "t.yaml:6:38: ports.p.vlan: `vlan` is not built yet; remove it"),
-        ("  p: { kind: ring, domain: lan, peer: q }\n", "t.yaml:6:39: ports.p.peer: `q` is not the other end of this cable"),
-    ];
-    for (ports, wanted) in cases {
+    for (ports, wanted) in REFUSED {
         assert!(fault(ports).starts_with(wanted), "wanted {wanted}\n   got {}", fault(ports));
     }
 }
 
 #[test]
 fn what_may_not_exist_twice_is_refused() {
-    let pair = |a: &str, b: &str| fault(&format!("  p: {{ kind: tap, domain: lan, {a} }}\n  q: {{ kind: tap, domain: lan, {b} }}\n"));
+    let pair = |a: &str, b: &str| {
+        fault(&format!("  p: {{ kind: tap, domain: lan, {a} }}\n  q: {{ kind: tap, domain: lan, {b} }}\n"))
+    };
     let mac = "mac: \"02:00:00:00:00:01\"";
     assert!(pair(mac, mac).contains("ports.q.mac: port `p` has 02:00:00:00:00:01 already"));
     assert!(pair("ip: [10.0.0.1/24]", "ip: [10.0.0.1/8]").contains("ports.q.ip: port `p` has 10.0.0.1 already"));
-    assert!(pair("node: a, ifname: e", "node: a, ifname: e").contains("ports.q.ifname: port `p` has the interface `e` in node a already"));
-    good(&format!("{HEAD}  p: {{ kind: tap, domain: lan, node: a, ifname: e }}\n  q: {{ kind: tap, domain: lan, node: b, ifname: e }}\n"));
+    assert!(
+        pair("node: a, ifname: e", "node: a, ifname: e")
+            .contains("ports.q.ifname: port `p` has the interface `e` in node a already")
+    );
+    good(&format!(
+        "{HEAD}  p: {{ kind: tap, domain: lan, node: a, ifname: e }}\n  q: {{ kind: tap, domain: lan, node: b, ifname: e }}\n"
+    ));
 }
 
 #[test]
@@ -110,12 +180,17 @@ fn all_mistakes_are_reported_in_text_order() {
     let text = "name: t/t\nworkers: [7, 1, 1]\nmemory: { hugepages: required }\ndomains: { mv: { mode: macvlan, uplink: x } }\nports:\n  p: { kind: tap, domain: mv, mtu: 1 }\n";
     let problems = planned(text).unwrap_err();
     let paths: Vec<_> = problems.list.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(paths, ["name", "workers.0", "workers.2", "memory.hugepages", "domains.mv.mode", "domains.mv.uplink", "ports.p.mtu"]);
+    assert_eq!(
+        paths,
+        ["name", "workers.0", "workers.2", "memory.hugepages", "domains.mv.mode", "domains.mv.uplink", "ports.p.mtu"]
+    );
 }
 
 #[test]
 fn fixed_entries_belong_to_a_port_of_their_domain() {
-    let text = |entry: &str| format!("name: t\ndomains:\n  lan: {{ static: [{entry}] }}\nports:\n  p: {{ kind: tap, domain: lan }}\n");
+    let text = |entry: &str| {
+        format!("name: t\ndomains:\n  lan: {{ static: [{entry}] }}\nports:\n  p: {{ kind: tap, domain: lan }}\n")
+    };
     let plan = good(&text("{ mac: \"02:00:00:00:00:09\", port: p }"));
     assert_eq!(plan.domains[0].fixed[0].1, "p");
     let problems = planned(&text("{ mac: x, port: q }")).unwrap_err();
@@ -124,7 +199,9 @@ fn fixed_entries_belong_to_a_port_of_their_domain() {
 
 #[test]
 fn a_cable_has_two_ends() {
-    good("name: t\ndomains: { x: {}, y: {} }\nports:\n  p: { kind: ring, peer: q, domain: x }\n  q: { kind: ring, peer: p, domain: y }\n");
+    good(
+        "name: t\ndomains: { x: {}, y: {} }\nports:\n  p: { kind: ring, peer: q, domain: x }\n  q: { kind: ring, peer: p, domain: y }\n",
+    );
 }
 
 #[test]

@@ -55,7 +55,9 @@ pub enum PortError {
         error: io::Error,
     },
     /// An interface of that name is there already.
-    #[error("an interface `{ifname}` exists in {place} already; `ip link del {ifname}` removes it, or choose another `ifname`")]
+    #[error(
+        "an interface `{ifname}` exists in {place} already; `ip link del {ifname}` removes it, or choose another `ifname`"
+    )]
     Taken {
         /// Its name.
         ifname: String,
@@ -71,7 +73,9 @@ pub enum PortError {
         place: NetPlace,
     },
     /// The machine would lose its network.
-    #[error("`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`")]
+    #[error(
+        "`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`"
+    )]
     DefaultRoute(String),
 }
 
@@ -124,7 +128,10 @@ pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Resul
         Shape::Veth(netdev) => veth::open(shop, plan, netdev, (domain, &mut open)),
         Shape::AfXdp(device) => device::open(shop, plan, device, (domain, &mut open)),
         Shape::Ring { peer } => cable::open(shop, plan, peer, (domain, &mut open)),
-        Shape::Null => shop.connect(plan, domain, vec![Null::new().into()], &mut open),
+        Shape::Null => {
+            open.mode = "swallows every frame".to_owned();
+            shop.connect(plan, domain, vec![Null::new().into()], &mut open)
+        }
     };
     match built {
         Ok(()) => Ok(open),
@@ -166,14 +173,26 @@ impl Workshop<'_> {
     }
 
     /// Hands queues to the engine: frames flow from here on.
-    fn connect(&mut self, plan: &PortPlan, domain: DomainId, queues: Vec<Pmd>, open: &mut Open) -> Result<(), PortError> {
+    fn connect(
+        &mut self,
+        plan: &PortPlan,
+        domain: DomainId,
+        queues: Vec<Pmd>,
+        open: &mut Open,
+    ) -> Result<(), PortError> {
         open.queues = queues.len();
         open.id = Some(self.engine.add_port(PortSpec { domain, fdb_limit: plan.fdb_limit, queues })?);
         Ok(())
     }
 
     /// The same for the queues of an AF_XDP port, whose program stays here.
-    fn connect_xdp(&mut self, plan: &PortPlan, domain: DomainId, port: XdpPort, open: &mut Open) -> Result<(), PortError> {
+    fn connect_xdp(
+        &mut self,
+        plan: &PortPlan,
+        domain: DomainId,
+        port: XdpPort,
+        open: &mut Open,
+    ) -> Result<(), PortError> {
         open.program = Some(port.program);
         open.mode = port.mode;
         self.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)

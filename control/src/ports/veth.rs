@@ -69,7 +69,7 @@ pub(super) fn remove(name: &str) {
 fn our_end(switch: &str, port: &str) -> (String, MacAddr) {
     let hash = fnv1a(switch.bytes().chain([b'/']).chain(port.bytes()));
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijkmnpqrstuvwx";
-    let digit = |i: u32| char::from(DIGITS[usize::from((hash >> (5 * i)) as u8 & 31)]);
+    let digit = |i: u32| char::from(DIGITS[usize::from(hash.rotate_right(5 * i).to_le_bytes()[0] & 31)]);
     let name = "plx-".chars().chain((0..11).map(digit)).collect();
     let [_, _, _, tail @ ..] = hash.to_be_bytes();
     // 02: locally administered, so it is no vendor's

@@ -36,7 +36,7 @@ struct LivePort {
 
 #[derive(Debug)]
 enum PortState {
-    Open(Open),
+    Open(Box<Open>),
     /// Taken down by something that happened to it.
     Failed(String),
 }
@@ -180,7 +180,7 @@ impl Switch {
         self.pin_fixed(&plan, domain, &open)?;
         tracing::info!(port = plan.name, kind = %plan.kind(), domain = plan.domain, mode = open.mode, "port is up");
         self.plan.ports.push(plan.clone());
-        self.ports.push(LivePort { plan, state: PortState::Open(open) });
+        self.ports.push(LivePort { plan, state: PortState::Open(Box::new(open)) });
         Ok(())
     }
 
@@ -200,9 +200,7 @@ impl Switch {
         // what interfaces there are changes; the cores do not, and this thread is not pinned
         self.machine = Machine::here();
         let plan = plan::add_port(&self.plan, name, port, &self.machine)?;
-        self.open(plan).map_err(|error| {
-            Problems::one("", Problem::new(format!("ports.{name}"), error.to_string(), ""))
-        })
+        self.open(plan).map_err(|error| Problems::one("", Problem::new(format!("ports.{name}"), error.to_string(), "")))
     }
 
     /// Removes a port; false if there is none of that name.
@@ -211,7 +209,7 @@ impl Switch {
         let port = self.ports.remove(at);
         self.plan.ports.retain(|plan| plan.name != name);
         if let PortState::Open(open) = port.state {
-            ports::close(&mut self.workshop(), name, open);
+            ports::close(&mut self.workshop(), name, *open);
         }
         tracing::info!(port = name, "port is removed");
         true
@@ -223,7 +221,7 @@ impl Switch {
         let failed = PortState::Failed(reason.to_owned());
         if let PortState::Open(open) = std::mem::replace(&mut self.ports[at].state, failed) {
             tracing::error!(port = name, reason, "port failed and is taken down; the others go on");
-            ports::close(&mut self.workshop(), &name, open);
+            ports::close(&mut self.workshop(), &name, *open);
         }
     }
 
@@ -282,7 +280,9 @@ impl Switch {
     /// Pins an address to a port.
     pub fn pin(&mut self, domain: &str, mac: MacAddr, port: &str) -> Result<(), Problem> {
         let (domain, port) = (self.domain_id(domain)?, self.port_id(port)?);
-        let refused = |error: dataplane::engine::EngineError| Problem::new("port", error.to_string(), "name a port of that domain");
+        let refused = |error: dataplane::engine::EngineError| {
+            Problem::new("port", error.to_string(), "name a port of that domain")
+        };
         self.engine.add_static(domain, mac, port).map_err(refused)
     }
 
@@ -310,7 +310,7 @@ impl Switch {
     pub fn stop(mut self) -> StopReport {
         while let Some(port) = self.ports.pop() {
             if let PortState::Open(open) = port.state {
-                ports::close(&mut self.workshop(), &port.plan.name, open);
+                ports::close(&mut self.workshop(), &port.plan.name, *open);
             }
         }
         let Self { engine, mut nodes, mut journal, socket, .. } = self;
@@ -328,12 +328,8 @@ impl Switch {
 fn foundation(start: &Start, plan: &Plan) -> Result<(Engine, Watch), Problems> {
     let watch = Watch::start(&NetPlace::Host, &start.gone).map_err(|error| start.problem("", error))?;
     let pool = Mempool::new(arena(plan).map_err(|error| start.problem("memory", error))?);
-    let config = EngineConfig {
-        cores: plan.workers.clone(),
-        poll: poll(plan.poll),
-        fdb_entries: plan.fdb_entries,
-        pool,
-    };
+    let config =
+        EngineConfig { cores: plan.workers.clone(), poll: poll(plan.poll), fdb_entries: plan.fdb_entries, pool };
     let engine = Engine::start(config).map_err(|error| start.problem("workers", error))?;
     Ok((engine, watch))
 }

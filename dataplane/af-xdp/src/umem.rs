@@ -46,6 +46,10 @@ impl Umem {
     }
 
     /// Reserves the [`tx_metadata::LEN`] bytes below a frame to transmit for a request. Since Linux 6.8.
+    ///
+    /// From then on every TX descriptor, also of a later piece of a frame and without a request, needs that room below
+    /// `addr` in its own chunk: others are skipped
+    /// ([`tx_invalid_descs`](crate::Statistics::tx_invalid_descs); `xp_aligned_validate_desc` in `net/xdp/xsk_queue.h`).
     #[must_use]
     pub fn tx_metadata(self) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "24")]

@@ -152,7 +152,13 @@ impl Arena {
         Ok(arena)
     }
 
-    fn build(base: NonNull<u8>, len: usize, backing: Backing, memfd: Option<OwnedFd>, report: &mut Vec<String>) -> Self {
+    fn build(
+        base: NonNull<u8>,
+        len: usize,
+        backing: Backing,
+        memfd: Option<OwnedFd>,
+        report: &mut Vec<String>,
+    ) -> Self {
         let chunks = u32::try_from(len / CHUNK_SIZE).unwrap_or(u32::MAX);
         Self { base, len, chunks, backing, memfd, report: std::mem::take(report) }
     }
@@ -210,9 +216,8 @@ impl Drop for Arena {
 
 fn huge_memfd(len: usize) -> io::Result<OwnedFd> {
     // SAFETY: the name is a NUL-terminated string; the call has no other precondition.
-    let fd = unsafe {
-        libc::memfd_create(c"pollux".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_HUGETLB | libc::MFD_HUGE_2MB)
-    };
+    let fd =
+        unsafe { libc::memfd_create(c"pollux".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_HUGETLB | libc::MFD_HUGE_2MB) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

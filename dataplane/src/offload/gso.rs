@@ -172,7 +172,11 @@ impl Template {
         let (l3, l4) = hdr.split_at_mut(self.l4.l4);
         let l3 = &mut l3[self.l4.l3..];
         let transport = l4.len() + piece.len;
-        if self.l4.v6 { write_ipv6(l3, transport) } else { write_ipv4(l3, transport, piece.index) }
+        if self.l4.v6 {
+            write_ipv6(l3, transport)
+        } else {
+            write_ipv4(l3, transport, piece.index)
+        }
         let check = self.pseudo_sum(transport);
         if self.l4.proto == TCP {
             self.write_tcp(l4, piece);

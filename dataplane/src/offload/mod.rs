@@ -89,13 +89,7 @@ impl Features {
 
 impl fmt::Display for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [
-            (self.csum, "csum"),
-            (self.tso4, "tso4"),
-            (self.tso6, "tso6"),
-            (self.ecn, "ecn"),
-            (self.uso, "uso"),
-        ];
+        let all = [(self.csum, "csum"), (self.tso4, "tso4"), (self.tso6, "tso6"), (self.ecn, "ecn"), (self.uso, "uso")];
         let names: arrayvec::ArrayVec<&str, 5> = all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
         if names.is_empty() { f.write_str("none") } else { f.write_str(&names.join(",")) }
     }

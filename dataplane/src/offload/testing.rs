@@ -53,7 +53,8 @@ impl Default for Spec {
 /// All kinds of frames that need at most 256 segments.
 pub(super) fn specs() -> impl Strategy<Value = Spec> {
     let kind = (any::<bool>(), any::<bool>(), 0..=2usize, any::<bool>(), 0..=10usize);
-    let size = prop_oneof![1..3000usize, 3000..64_000usize].prop_flat_map(|n| (Just(n), n.div_ceil(256).max(1)..=n.min(60_000)));
+    let size = prop_oneof![1..3000usize, 3000..64_000usize]
+        .prop_flat_map(|n| (Just(n), n.div_ceil(256).max(1)..=n.min(60_000)));
     (kind, size, any::<u32>(), any::<[bool; 3]>()).prop_map(|(kind, (payload, gso_size), seq, [fin, psh, cwr])| {
         let ((v6, udp, tags, ip_extras, tcp_words), gso_size) = (kind, u16::try_from(gso_size).unwrap());
         Spec { v6, udp, tags, ip_extras, tcp_words, payload, gso_size, seq, fin, psh, cwr }

@@ -17,12 +17,12 @@ pub use egress::Egress;
 pub use topology::{Domain, Member, Topology};
 pub use verdict::Verdict;
 
-use crate::eth::{EthHdr, TAG_LEN, HEADER_LEN};
+use crate::eth::{EthHdr, HEADER_LEN, MacAddr, TAG_LEN};
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
 use crate::port::PortId;
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
-use fdb::{Fdb, Learn};
+use fdb::{Fdb, Learn, Scattered};
 use std::sync::Arc;
 
 /// Frames ahead whose header is fetched while one is decided.
@@ -30,6 +30,13 @@ const PREFETCH: usize = 4;
 
 /// Bytes a frame may be longer than the MTU: the Ethernet header and two tags.
 pub const MAX_OVERHEAD: usize = HEADER_LEN + 2 * TAG_LEN;
+
+/// What a frame alone says.
+enum Parsed {
+    Drop(DropReason),
+    Group { src: Scattered, dst: MacAddr },
+    Unicast { src: Scattered, dst: Scattered },
+}
 
 /// One worker's view of the switch.
 #[derive(Debug)]
@@ -84,13 +91,14 @@ impl Switch {
         }
     }
 
-    /// Pass 1: a verdict for each frame.
+    /// Pass 1: a verdict for each frame. Headers are parsed first, so that the FDB lines of the whole burst are on
+    /// their way to the cache before the first is looked at.
     fn decide(&mut self, ingress: PortId, burst: &Burst, pool: &Mempool, out: &mut ArrayVec<Verdict, BURST_SIZE>) {
         let Some((member, domain)) = self.topology.ingress(ingress) else {
             out.extend(burst.iter().map(|_| Verdict::Drop(DropReason::PortGone)));
             return;
         };
-        let (mut moves, member) = (0, *member);
+        let mut parsed = ArrayVec::<Parsed, BURST_SIZE>::new();
         for mbuf in burst.iter().take(PREFETCH) {
             pool.prefetch(mbuf);
         }
@@ -98,32 +106,57 @@ impl Switch {
             if let Some(ahead) = burst.get(i + PREFETCH) {
                 pool.prefetch(ahead);
             }
-            out.push(self.verdict(ingress, &member, domain, (pool, mbuf), &mut moves));
+            parsed.push(self.parse(member, domain, pool, mbuf));
         }
+        let mut moves = 0;
+        out.extend(parsed.iter().map(|frame| self.verdict(ingress, domain, frame, &mut moves)));
         self.moves += moves;
     }
 
-    fn verdict(&self, ingress: PortId, member: &Member, domain: &Domain, frame: (&Mempool, &Mbuf), moves: &mut u64) -> Verdict {
-        let (pool, mbuf) = frame;
+    /// What the frame alone says, and a prefetch of what the FDB may say.
+    #[inline]
+    fn parse(&self, member: &Member, domain: &Domain, pool: &Mempool, mbuf: &Mbuf) -> Parsed {
         let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
-            return Verdict::Drop(DropReason::Runt);
+            return Parsed::Drop(DropReason::Runt);
         };
         if mbuf.len() > domain.max_len && !pool.is_gso(mbuf) {
-            return Verdict::Drop(DropReason::Oversize);
+            return Parsed::Drop(DropReason::Oversize);
         }
         let (dst, src) = (hdr.dst(), hdr.src());
         if src.is_multicast() || src.is_zero() {
-            return Verdict::Drop(DropReason::BadSource);
+            return Parsed::Drop(DropReason::BadSource);
         }
-        // Learning comes before the look-up (net/bridge/br_input.c).
-        if domain.learning && matches!(self.fdb.learn(member.fid, src, ingress, self.now), Learn::Moved { .. }) {
-            *moves += 1;
-        }
+        let src = self.scatter(member, src);
         if dst.is_multicast() {
-            return verdict::group(dst);
+            Parsed::Group { src, dst }
+        } else {
+            Parsed::Unicast { src, dst: self.scatter(member, dst) }
         }
-        let hit = self.fdb.lookup(member.fid, dst);
-        verdict::unicast(ingress, hit.filter(|port| self.topology.is_member(*port, member.domain)))
+    }
+
+    #[inline]
+    fn scatter(&self, member: &Member, mac: MacAddr) -> Scattered {
+        let key = self.fdb.scatter(member.fid, mac);
+        self.fdb.prefetch_at(key);
+        key
+    }
+
+    /// Learns, looks up, decides. Learning comes before the look-up (net/bridge/br_input.c).
+    #[inline]
+    fn verdict(&self, ingress: PortId, domain: &Domain, frame: &Parsed, moves: &mut u64) -> Verdict {
+        let learn = |src| domain.learning && matches!(self.fdb.learn_at(src, ingress, self.now), Learn::Moved { .. });
+        match *frame {
+            Parsed::Drop(reason) => Verdict::Drop(reason),
+            Parsed::Group { src, dst } => {
+                *moves += u64::from(learn(src));
+                verdict::group(dst)
+            }
+            Parsed::Unicast { src, dst } => {
+                *moves += u64::from(learn(src));
+                let hit = self.fdb.lookup_at(dst);
+                verdict::unicast(ingress, hit.filter(|port| self.topology.same_domain(ingress, *port)))
+            }
+        }
     }
 
     /// Pass 2 of a flooded frame: a copy for each other member of the domain, the original for the last.

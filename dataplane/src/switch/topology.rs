@@ -75,10 +75,11 @@ impl Topology {
         Some((member, self.domains.get(member.domain.index())?.as_ref()?))
     }
 
-    /// Whether `port` is in `domain`.
+    /// Whether two ports are there and in one domain.
     #[must_use]
-    pub fn is_member(&self, port: PortId, domain: DomainId) -> bool {
-        matches!(self.ports.get(port.index()), Some(Some(member)) if member.domain == domain)
+    pub fn same_domain(&self, a: PortId, b: PortId) -> bool {
+        let domain = |port: PortId| self.ports.get(port.index()).copied().flatten().map(|member| member.domain);
+        domain(a).is_some_and(|a| Some(a) == domain(b))
     }
 
     /// Every other member of the domain of `port`.
@@ -127,7 +128,8 @@ mod tests {
         let mut t = topology();
         t.put_port(PortId(0), member(1));
         assert_eq!(t.others(PortId(2)).collect::<Vec<_>>(), [PortId(4)]);
-        assert!(t.is_member(PortId(0), DomainId(1)) && !t.is_member(PortId(0), DomainId(0)));
+        assert!(t.same_domain(PortId(0), PortId(1)) && !t.same_domain(PortId(0), PortId(2)));
+        assert!(!t.same_domain(PortId(98), PortId(99)));
     }
 
     #[test]

@@ -36,11 +36,9 @@ mod tests {
     #[test]
     fn unicast_table() {
         let (a, b) = (PortId(1), PortId(2));
-        for (hit, verdict) in [
-            (None, Verdict::Flood),
-            (Some(a), Verdict::Drop(DropReason::SamePort)),
-            (Some(b), Verdict::Unicast(b)),
-        ] {
+        for (hit, verdict) in
+            [(None, Verdict::Flood), (Some(a), Verdict::Drop(DropReason::SamePort)), (Some(b), Verdict::Unicast(b))]
+        {
             assert_eq!(unicast(a, hit), verdict);
         }
     }

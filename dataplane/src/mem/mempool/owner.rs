@@ -30,7 +30,8 @@ impl Owner {
     /// The rest of the chain, if any, stays with the caller.
     pub fn lend(&mut self, mbuf: Mbuf) -> (Lent, Option<Mbuf>) {
         self.pool.check(&mbuf);
-        let lent = Lent { addr: (u64::from(mbuf.chunk) * CHUNK_SIZE as u64) + u64::from(mbuf.off), len: mbuf.seg_len.into() };
+        let lent =
+            Lent { addr: (u64::from(mbuf.chunk) * CHUNK_SIZE as u64) + u64::from(mbuf.off), len: mbuf.seg_len.into() };
         let rest = self.split_rest(&mbuf);
         // Relaxed: read back by this owner only (`reclaim`, `sweep`), which is one value.
         self.pool.owners[mbuf.chunk as usize].store(self.tag, Ordering::Relaxed);

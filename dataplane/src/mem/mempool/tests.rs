@@ -1,6 +1,6 @@
 use super::*;
-use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT};
 use crate::mem::{ArenaConfig, Gso, Hugepages};
+use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT};
 use proptest::prelude::*;
 
 fn pool(frames: u32) -> Arc<Mempool> {

@@ -59,7 +59,9 @@ fn what_lies_outside_is_refused_and_nothing_written() {
     let (frame, offload) = partial_frame(&Spec { payload: 0, tcp_words: 0, ..Spec::default() });
     let len = u16::try_from(frame.len()).unwrap();
     let edge = len - 2 - offload.csum_offset;
-    for (start, offset, fine) in [(edge, 16, true), (edge + 1, 16, false), (u16::MAX, u16::MAX, false), (0, len - 1, false)] {
+    for (start, offset, fine) in
+        [(edge, 16, true), (edge + 1, 16, false), (u16::MAX, u16::MAX, false), (0, len - 1, false)]
+    {
         let mut mbuf = mem.alloc_from(&frame).unwrap();
         pool.set_offload(&mut mbuf, Offload { csum_start: start, csum_offset: offset, ..offload });
         assert_eq!(complete(&pool, &mut mbuf).is_ok(), fine, "{start}+{offset}");

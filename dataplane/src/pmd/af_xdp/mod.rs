@@ -12,7 +12,7 @@ mod open;
 mod program;
 
 pub use open::{XdpConfig, XdpError, XdpPort, open};
-pub use program::{ProgramError, XdpProgram};
+pub use program::{ProgramError, XdpDrops, XdpProgram};
 
 use super::Backlog;
 use crate::eth::TAG_LEN;
@@ -212,7 +212,14 @@ impl AfXdp {
 
     /// Lends a frame's segments to the kernel, one descriptor each. Gives the frame back if its offload state is
     /// nonsense.
-    fn push(&mut self, mut mbuf: Mbuf, offload: Offload, slot: u32, pool: &Mempool, stats: &PortCounters) -> Result<u32, Mbuf> {
+    fn push(
+        &mut self,
+        mut mbuf: Mbuf,
+        offload: Offload,
+        slot: u32,
+        pool: &Mempool,
+        stats: &PortCounters,
+    ) -> Result<u32, Mbuf> {
         let mut options = 0;
         if offload.needs_csum {
             if self.abilities.tx_checksum && request_checksum(pool, &mut mbuf, offload) {
@@ -256,13 +263,17 @@ impl AfXdp {
             return true;
         }
         match self.queue.socket.wakeup_tx() {
-            Wakeup::Done | Wakeup::Down | Wakeup::Refused(_) => true,
+            Wakeup::Done | Wakeup::Down => true,
             Wakeup::Again => false,
-            Wakeup::Gone => {
-                self.fault = Some(io::Error::from_raw_os_error(libc::ENXIO));
-                true
-            }
+            // What the kernel refuses stays at the head of the ring: the queue is as dead as if the netdev were gone.
+            Wakeup::Refused(errno) => self.fail(errno),
+            Wakeup::Gone => self.fail(libc::ENXIO),
         }
+    }
+
+    fn fail(&mut self, errno: i32) -> bool {
+        self.fault = Some(io::Error::from_raw_os_error(errno));
+        true
     }
 
     /// Takes completed frames home.
@@ -316,8 +327,15 @@ fn descriptors(pool: &Mempool, mbuf: &Mbuf) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX / 2)
 }
 
-/// Asks the kernel, by metadata right below the frame, to complete the checksum; false if there is no room for it.
+/// Asks the kernel, by metadata right below the frame, to complete the checksum; false if it must be done here.
+///
+/// A checksum beyond the first descriptor would be refused with EINVAL, and the frame would then block the ring's head
+/// for ever (xsk_skb_metadata in net/xdp/xsk.c).
 fn request_checksum(pool: &Mempool, mbuf: &mut Mbuf, offload: Offload) -> bool {
+    let end = usize::from(offload.csum_start) + usize::from(offload.csum_offset) + 2;
+    if end > pool.data(mbuf).len() {
+        return false;
+    }
     #[allow(clippy::cast_possible_truncation, reason = "24")]
     let Some(below) = pool.below(mbuf, tx_metadata::LEN as u16).and_then(|b| b.first_chunk_mut()) else { return false };
     tx_metadata::write_checksum_request(below, offload.csum_start, offload.csum_offset);

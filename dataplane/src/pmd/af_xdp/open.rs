@@ -122,14 +122,17 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
     let mut socket = Unbound::new(&socket_config(config, queue), &umem(&pool)).map_err(failed)?;
     let mut owner = pool.new_owner();
     let filled = prefill(socket.fill(), &mut owner, mem);
-    let opened = if filled { socket.bind().map_err(failed) } else { Err(XdpError::NoFrames { ifname: ifname(), queue }) };
+    let opened =
+        if filled { socket.bind().map_err(failed) } else { Err(XdpError::NoFrames { ifname: ifname(), queue }) };
     let abilities = match &opened {
         Ok(open) => abilities(config, program, open),
         Err(_) => Ok(Abilities { vlan_meta: false, rx_partial: false, tx_checksum: false }),
     };
     let inserted = opened.and_then(|open| {
         let abilities = abilities.map_err(|source| XdpError::Io { ifname: ifname(), source })?;
-        program.insert(queue.into(), open.socket.as_fd()).map_err(|source| XdpError::Program { ifname: ifname(), source })?;
+        program
+            .insert(queue.into(), open.socket.as_fd())
+            .map_err(|source| XdpError::Program { ifname: ifname(), source })?;
         Ok((open, abilities))
     });
     match inserted {

@@ -4,7 +4,8 @@
 //! its checksum undone: a virtio_net_hdr of 12 bytes in front of each frame says so, both ways (IFF_VNET_HDR,
 //! drivers/net/tun.c). What the kernel did not grant on this device is done in software before the frame is written.
 //!
-//! - Receiving reads into chunks that stand ready ([`sys::Standing`]); only those that a frame took are replaced.
+//! - Receiving reads into chunks that stand ready ([`sys::Standing`]); a long frame takes the chunks it lies in, a
+//!   short one is copied.
 //! - Sending puts the header into the headroom, so that a frame of one chunk is one contiguous write.
 //! - An error that will not go away (the device was deleted) is kept as [`Tap::fault`]; from then on nothing is read,
 //!   and what is to be sent is dropped as [`DropReason::LinkDown`].
@@ -14,7 +15,7 @@ mod sys;
 
 pub use open::{TapConfig, TapError, TapPort, open};
 
-use crate::mem::{Burst, Mbuf, Mempool, MempoolCache, BURST_SIZE, mempool};
+use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache, mempool};
 use crate::offload::{self, Features, gso, vnet};
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
@@ -92,10 +93,10 @@ impl Tap {
     /// one are among the n: freed, and counted by reason.
     pub fn tx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
         let total = burst.len();
-        let mut sent = Sent::default();
+        let mut tally = Tally { stats, frames: 0, bytes: 0 };
         let mut waiting = burst.take().into_iter();
         while let Some(mbuf) = waiting.next() {
-            match self.send(mbuf, mem, stats, &mut sent) {
+            match self.send(mbuf, mem, &mut tally) {
                 Ok(()) => {}
                 Err(Stop::Full(mbuf)) => {
                     burst.push(mbuf);
@@ -108,27 +109,27 @@ impl Tap {
             }
         }
         burst.extend(waiting);
-        stats.sent(sent.frames, sent.bytes);
+        stats.sent(tally.frames, tally.bytes);
         total - burst.len()
     }
 
     /// Sends one frame, in software segments if the kernel cannot take it whole.
-    fn send(&mut self, mbuf: Mbuf, mem: &mut MempoolCache, stats: &PortCounters, sent: &mut Sent) -> Result<(), Stop> {
+    fn send(&mut self, mbuf: Mbuf, mem: &mut MempoolCache, tally: &mut Tally<'_>) -> Result<(), Stop> {
         let bytes = mbuf.len();
         let verdict = if self.features.covers(&mem.pool().offload(&mbuf)) {
             self.write(mbuf, mem)?
         } else {
-            self.write_finished(mbuf, mem, stats)?
+            self.write_finished(mbuf, mem, tally)?
         };
         match verdict {
-            Ok(()) => sent.add(bytes),
-            Err(reason) => stats.drop_n(reason, 1),
+            Ok(()) => tally.add(bytes),
+            Err(reason) => tally.stats.drop_n(reason, 1),
         }
         Ok(())
     }
 
-    /// Writes one frame as it is. The inner error is the reason why it was freed instead.
-    fn write(&mut self, mut mbuf: Mbuf, mem: &mut MempoolCache) -> Result<Result<(), DropReason>, Stop> {
+    /// Writes one frame as it is.
+    fn write(&mut self, mut mbuf: Mbuf, mem: &mut MempoolCache) -> Result<Verdict, Stop> {
         let done = match &self.fault {
             None => write_frame(self.fd.as_fd(), mem.pool(), &mut mbuf),
             Some(_) => Err(Errno::EIO),
@@ -149,40 +150,36 @@ impl Tap {
         }
     }
 
-    /// Finishes a frame in software, then writes what came of it. A frame of which a part was not written counts as
-    /// dropped.
-    fn write_finished(
-        &mut self,
-        mbuf: Mbuf,
-        mem: &mut MempoolCache,
-        stats: &PortCounters,
-    ) -> Result<Result<(), DropReason>, Stop> {
-        let mut frames = ArrayVec::<Mbuf, { gso::MAX_SEGMENTS }>::new();
-        let n = match offload::finish(mem, mbuf, &mut |frame| frames.push(frame)) {
-            Ok(n) => n,
+    /// Finishes a frame in software, then writes what came of it.
+    fn write_finished(&mut self, mbuf: Mbuf, mem: &mut MempoolCache, tally: &Tally<'_>) -> Result<Verdict, Stop> {
+        let mut frames = Segments::new();
+        match offload::finish(mem, mbuf, &mut |frame| frames.push(frame)) {
+            Ok(n) => tally.finished(n),
             Err(refused) => {
                 let reason = refused.reason();
                 mem.free(refused.mbuf);
                 return Ok(Err(reason));
             }
-        };
-        stats.tx_checksums.add(n as u64);
-        if n > 1 {
-            stats.tx_segments.add(n as u64);
         }
+        self.write_all(frames, mem)
+    }
+
+    /// Writes the segments of one frame until one is refused, and frees the others: a frame of which a part was not
+    /// written counts as dropped.
+    fn write_all(&mut self, frames: Segments, mem: &mut MempoolCache) -> Result<Verdict, Stop> {
         let mut verdict = Ok(Ok(()));
         for frame in frames {
-            if !matches!(verdict, Ok(Ok(()))) {
-                mem.free(frame);
-                continue;
-            }
-            verdict = match self.write(frame, mem) {
-                Err(Stop::Full(frame)) => {
+            verdict = match verdict {
+                Ok(Ok(())) => self.write(frame, mem),
+                stopped => {
                     mem.free(frame);
-                    Ok(Err(DropReason::TxFull))
+                    stopped
                 }
-                other => other,
             };
+            if let Err(Stop::Full(frame)) = verdict {
+                mem.free(frame);
+                verdict = Ok(Err(DropReason::TxFull));
+            }
         }
         verdict
     }
@@ -219,17 +216,31 @@ enum Stop {
     Down,
 }
 
-/// What went out.
-#[derive(Default)]
-struct Sent {
+/// What became of a frame: written, or freed for a reason.
+type Verdict = Result<(), DropReason>;
+
+/// What a GSO frame was cut into.
+type Segments = ArrayVec<Mbuf, { gso::MAX_SEGMENTS }>;
+
+/// What went out in one burst.
+struct Tally<'a> {
+    stats: &'a PortCounters,
     frames: usize,
     bytes: usize,
 }
 
-impl Sent {
+impl Tally<'_> {
     fn add(&mut self, bytes: usize) {
         self.frames += 1;
         self.bytes += bytes;
+    }
+
+    /// Counts `n` frames that came of one in software.
+    fn finished(&self, n: usize) {
+        self.stats.tx_checksums.add(n as u64);
+        if n > 1 {
+            self.stats.tx_segments.add(n as u64);
+        }
     }
 }
 
@@ -260,11 +271,8 @@ fn write_frame(fd: BorrowedFd<'_>, pool: &Mempool, mbuf: &mut Mbuf) -> nix::Resu
     let hdr = vnet::build(&pool.offload(mbuf));
     let Some(first) = pool.prepend(mbuf, LEN) else { return write_parts(fd, pool, mbuf, &hdr) };
     first[..vnet::LEN].copy_from_slice(&hdr);
-    let done = if mbuf.segments() == 1 {
-        nix::unistd::write(fd, pool.data(mbuf))
-    } else {
-        write_parts(fd, pool, mbuf, &[])
-    };
+    let done =
+        if mbuf.segments() == 1 { nix::unistd::write(fd, pool.data(mbuf)) } else { write_parts(fd, pool, mbuf, &[]) };
     pool.trim_front(mbuf, LEN);
     done
 }

@@ -353,7 +353,12 @@ fn client(taps: &Sender<Tap>, barrier: &Barrier) {
 }
 
 /// Moves frames between two TAPs while `running`. Returns the longest frame.
-fn patch(taps: &Receiver<Tap>, features: Features, pool: &Arc<Mempool>, running: impl Fn() -> bool) -> (usize, PortStats) {
+fn patch(
+    taps: &Receiver<Tap>,
+    features: Features,
+    pool: &Arc<Mempool>,
+    running: impl Fn() -> bool,
+) -> (usize, PortStats) {
     let mut mem = MempoolCache::new(pool);
     let mut ends = [taps.recv().unwrap(), taps.recv().unwrap()];
     ends.iter_mut().for_each(|tap| tap.features = features);

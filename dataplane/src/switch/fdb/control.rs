@@ -31,7 +31,7 @@ impl Fdb {
     /// Writes a static entry over the station's own, into a free slot, or over the oldest learned one in its way; false
     /// when there is none or another thread changed it meanwhile.
     fn fix(&self, probe: &Probe, port: PortId) -> bool {
-        let own = || self.slots.find(probe).map(|(slot, word)| (slot, word.tag(), word));
+        let own = || self.slots.locate(probe).map(|(slot, word)| (slot, word.tag(), word));
         let free = || self.slots.vacancy(probe).map(|(slot, tag)| (slot, tag, Word::EMPTY));
         let oldest = || self.slots.victim(probe, Word::is_learned);
         let Some((slot, tag, old)) = own().or_else(free).or_else(oldest) else {

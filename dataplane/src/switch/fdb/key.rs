@@ -10,8 +10,9 @@
 use crate::eth::MacAddr;
 use std::hash::{BuildHasher, RandomState};
 
-/// Bits of a filtering id; a model check makes do with one, for a table of two buckets.
+/// Bits of a filtering id in a key; a model check makes do with one, for a table of two buckets.
 const FID_BITS: u32 = if cfg!(all(test, loom)) { 1 } else { 13 };
+const _: () = assert!(Fid::COUNT == 1 << FID_BITS || cfg!(all(test, loom)), "a key holds every filtering id");
 /// Bits of a key.
 const KEY_BITS: u32 = MAC_BITS + FID_BITS;
 const MAC_BITS: u32 = 48;
@@ -31,7 +32,7 @@ pub struct Fid(u16);
 
 impl Fid {
     /// How many filtering ids there are.
-    pub const COUNT: usize = 1 << FID_BITS;
+    pub const COUNT: usize = 1 << 13;
 
     /// The filtering id `id`, or `None` when it is not below [`Fid::COUNT`].
     #[must_use]

@@ -12,7 +12,7 @@ impl Fdb {
     #[inline(never)]
     pub(super) fn learn_changed(&self, key: Scattered, probe: &Probe, port: PortId, now_s: u32) -> Learn {
         for _ in 0..ATTEMPTS {
-            let learned = match self.slots.find(probe) {
+            let learned = match self.slots.locate(probe) {
                 Some((slot, word)) => self.touch(slot, word, port, now_s),
                 None => self.insert(key, probe, port, now_s),
             };

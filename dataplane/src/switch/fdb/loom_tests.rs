@@ -178,7 +178,7 @@ fn loom_lookup_sees_only_ports_the_key_had() {
 /// Two workers insert into full buckets: each takes the place of its own port's entry or goes without.
 #[test]
 fn loom_two_evict() {
-    explore(3, || {
+    explore(4, || {
         let fdb = table();
         for i in 1..=4 {
             let _ = fdb.learn(FID, mac(i), P0, 1);

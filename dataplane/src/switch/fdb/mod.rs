@@ -66,6 +66,8 @@ use crate::primitive::{AtomicU32, Ordering};
 const ATTEMPTS: usize = 16;
 /// Ports with a quota; a model check has few.
 const PORTS: usize = if cfg!(all(test, loom)) { 4 } else { MAX_PORTS };
+/// Filtering ids with a quota; likewise.
+const FIDS: usize = if cfg!(all(test, loom)) { 2 } else { Fid::COUNT };
 
 /// How an entry came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,7 +149,7 @@ impl Fdb {
 
     fn build(entries: u32, seed: Seed) -> Self {
         let slots = Slots::new(entries, seed);
-        Self { slots, ports: Quotas::new(PORTS), fids: Quotas::new(Fid::COUNT), statics: AtomicU32::new(0) }
+        Self { slots, ports: Quotas::new(PORTS), fids: Quotas::new(FIDS), statics: AtomicU32::new(0) }
     }
 
     /// Computes where a key lives, once for [`Fdb::prefetch_at`], [`Fdb::lookup_at`] and [`Fdb::learn_at`]. Good for
@@ -181,7 +183,7 @@ impl Fdb {
     #[inline]
     #[must_use]
     pub fn lookup_at(&self, key: Scattered) -> Option<PortId> {
-        self.slots.find(&self.slots.probe(key)).map(|(_, word)| word.port())
+        self.slots.find(&self.slots.probe(key)).map(Word::port)
     }
 
     /// Notes that the station spoke on `port` in second `now_s` (of any clock that all callers share). The caller has
@@ -199,7 +201,7 @@ impl Fdb {
     pub fn learn_at(&self, key: Scattered, port: PortId, now_s: u32) -> Learn {
         let probe = self.slots.probe(key);
         match self.slots.find(&probe) {
-            Some((_, word)) if word.port() == port && (word.is_stamped(now_s) || word.is_static()) => Learn::Fresh,
+            Some(word) if word.port() == port && (word.is_stamped(now_s) || word.is_static()) => Learn::Fresh,
             _ => self.learn_changed(key, &probe, port, now_s),
         }
     }

@@ -95,19 +95,23 @@ impl Slots {
 
     /// The first entry with that key.
     #[inline]
-    pub(super) fn find(&self, Probe([primary, secondary]): &Probe) -> Option<(Slot, Word)> {
+    pub(super) fn find(&self, Probe([primary, secondary]): &Probe) -> Option<Word> {
         self.find_in(primary).or_else(|| self.find_in(secondary))
     }
 
     /// Compares all words before it branches: which of them matches is random, and a wrong guess costs more.
     #[inline]
-    fn find_in(&self, &(bucket, tag): &(usize, Tag)) -> Option<(Slot, Word)> {
-        let mut found = (WORDS_PER_LINE, Word::EMPTY);
-        for (i, word) in self.lines[bucket].0.iter().enumerate().rev() {
-            let word = Word(word.load(Ordering::Relaxed));
-            found = if word.has(tag) { (i, word) } else { found };
-        }
-        (found.0 < WORDS_PER_LINE).then(|| (bucket * WORDS_PER_LINE + found.0, found.1))
+    fn find_in(&self, &(bucket, tag): &(usize, Tag)) -> Option<Word> {
+        let words = self.lines[bucket].0.iter().rev();
+        let found = words
+            .map(|word| Word(word.load(Ordering::Relaxed)))
+            .fold(Word::EMPTY, |found, word| if word.has(tag) { word } else { found });
+        (found != Word::EMPTY).then_some(found)
+    }
+
+    /// The first entry with that key, and where it is.
+    pub(super) fn locate(&self, probe: &Probe) -> Option<(Slot, Word)> {
+        self.matches(probe).next()
     }
 
     /// The slots in which that key may be, with what each holds.

@@ -63,11 +63,11 @@ impl Word {
         Self(tag.0 | STATIC | port_bits(port))
     }
 
-    /// Whether this is an entry with that tag. Its other fields are then below `3 << KIND_SHIFT` and, as it is not
-    /// empty, from `1 << KIND_SHIFT` on: one subtraction and one comparison.
+    /// Whether this is an entry with that tag. The word is then the tag plus a number from `LEARNED` up to, but not
+    /// including, `3 << KIND_SHIFT`: one subtraction and one comparison, and an empty slot has no tag.
     #[inline]
     pub(super) fn has(self, tag: Tag) -> bool {
-        (self.0 ^ tag.0).wrapping_sub(LEARNED) < KIND_MASK - LEARNED
+        self.0.wrapping_sub(tag.0 | LEARNED) < KIND_MASK - LEARNED
     }
 
     #[inline]

@@ -283,7 +283,13 @@ impl Report {
         if !self.tcp.is_empty() {
             let tcp = |tcp: &Tcp| {
                 let rate = format!("{:.2} Gbit/s", tcp.bits_per_second / 1e9);
-                vec![tcp.kinds.clone(), format!("{} → {}", tcp.from, tcp.to), rate, tcp.retransmits.to_string(), ok(tcp.ok, &tcp.error)]
+                vec![
+                    tcp.kinds.clone(),
+                    format!("{} → {}", tcp.from, tcp.to),
+                    rate,
+                    tcp.retransmits.to_string(),
+                    ok(tcp.ok, &tcp.error),
+                ]
             };
             let rows: Vec<_> = self.tcp.iter().map(tcp).collect();
             text.push('\n');
@@ -317,12 +323,20 @@ mod unit {
     #[test]
     fn what_ping_and_iperf3_say_is_understood() {
         let mut ping = Ping::default();
-        read_ping(&output("--- 10.0.0.2 ping statistics ---\n3 packets transmitted, 3 received, 0% packet loss, time 20ms\nrtt min/avg/max/mdev = 0.036/0.052/0.081/0.019 ms\n"), &mut ping);
+        read_ping(
+            &output(
+                "--- 10.0.0.2 ping statistics ---\n3 packets transmitted, 3 received, 0% packet loss, time 20ms\nrtt min/avg/max/mdev = 0.036/0.052/0.081/0.019 ms\n",
+            ),
+            &mut ping,
+        );
         assert_eq!((ping.sent, ping.received, ping.rtt_ms, ping.ok), (3, 3, 0.052, true));
         read_ping(&output("3 packets transmitted, 0 received, +3 errors, 100% packet loss\n"), &mut ping);
         assert_eq!((ping.received, ping.ok, ping.error.as_str()), (0, false, "no answer"));
         let mut tcp = Tcp::default();
-        read_iperf(&output("{\"end\":{\"sum_sent\":{\"retransmits\":2},\"sum_received\":{\"bits_per_second\":5e9}}}"), &mut tcp);
+        read_iperf(
+            &output("{\"end\":{\"sum_sent\":{\"retransmits\":2},\"sum_received\":{\"bits_per_second\":5e9}}}"),
+            &mut tcp,
+        );
         assert_eq!((tcp.ok, tcp.retransmits, tcp.bits_per_second), (true, 2, 5e9));
         read_iperf(&output("{\"error\":\"unable to connect\"}"), &mut tcp);
         assert_eq!((tcp.ok, tcp.error.as_str()), (false, "unable to connect"));

@@ -1,0 +1,19 @@
+//! End to end: the `pollux` binary, real kernels, real namespaces, from outside.
+//!
+//! Every test has a machine of its own (`common::world`): what is there afterwards and was not before was left behind by
+//! the switch. Nothing waits for time to pass, only for conditions. Every scenario ends with the books balanced: frames in
+//! equal frames out plus drops, and the pool complete when the switch is down.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod churn;
+mod configs;
+mod crash;
+mod demo;
+mod domains;
+mod faults;
+mod input;
+mod lab;
+mod traffic;
+mod vlan;
