@@ -6,6 +6,11 @@
 //! - remove: every worker forgets the port, then what was under way to it is dealt with (sync), then the queue
 //!   comes back and is closed, then its FDB entries go. Only then may the id be used again.
 
+mod spec;
+mod sums;
+
+pub use spec::{DomainSpec, EngineConfig, EngineError, FdbRecord, PortSpec, Snapshot, StopReport};
+
 use crate::command::{Command, Event, Mailbox, Outbox};
 use crate::eth::MacAddr;
 use crate::idle::{Idle, Poll};
@@ -14,8 +19,8 @@ use crate::mem::{Mempool, MempoolCache};
 use crate::mesh::Mesh;
 use crate::pmd::Pmd;
 use crate::port::{DomainId, MAX_PORTS, PortId};
-use crate::stats::{PortStats, WorkerStats};
-use crate::switch::fdb::{self, AgeCursor, Fdb, FdbError, Fid, Kind};
+use crate::stats::PortStats;
+use crate::switch::fdb::{self, AgeCursor, Fdb, Fid};
 use crate::switch::{Domain, Member, Switch};
 use crate::worker::{Counters, Parts, Remains, Worker};
 use crossbeam::channel::{Sender, bounded};
@@ -25,118 +30,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use sums::{add, since, worker_stats};
 
 /// Most domains: each needs a filtering id.
 pub const MAX_DOMAINS: usize = 4096;
 /// A worker answers within microseconds; one that takes this long is dead.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What to start.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// A worker for each of these cores, pinned.
-    pub cores: Vec<usize>,
-    /// How workers wait.
-    pub poll: Poll,
-    /// Addresses the FDB is sized for.
-    pub fdb_entries: u32,
-    /// All frames.
-    pub pool: Arc<Mempool>,
-}
-
-/// A broadcast segment to add.
-#[derive(Debug, Clone, Copy)]
-pub struct DomainSpec {
-    /// After how long an unused address is forgotten; `None`: addresses are not learned.
-    pub ageing: Option<Duration>,
-    /// Layer-3 MTU.
-    pub mtu: u32,
-    /// Most addresses learned in the domain.
-    pub fdb_limit: u32,
-}
-
-/// A port to add.
-#[derive(Debug)]
-pub struct PortSpec {
-    /// The segment it is on.
-    pub domain: DomainId,
-    /// Most addresses learned behind it.
-    pub fdb_limit: u32,
-    /// Its queues, spread over the workers.
-    pub queues: Vec<Pmd>,
-}
-
-/// An FDB entry for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FdbRecord {
-    /// The segment.
-    pub domain: DomainId,
-    /// VLAN; 0 where tags are not looked at.
-    pub vlan: u16,
-    /// The address.
-    pub mac: MacAddr,
-    /// The port it is behind.
-    pub port: PortId,
-    /// Learned or static.
-    pub kind: Kind,
-    /// Seconds since it was last seen.
-    pub age_s: u32,
-}
-
-/// All counters as of some recent moment.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// By port.
-    pub ports: Vec<(PortId, PortStats)>,
-    /// By worker.
-    pub workers: Vec<WorkerStats>,
-    /// Sums of ports that were removed.
-    pub removed: PortStats,
-}
-
-/// How many frames there are when nobody holds one any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StopReport {
-    /// Frames of the pool.
-    pub total: u32,
-    /// Of them free: the same, or frames were lost.
-    pub free: u32,
-}
-
-/// Why the engine refused.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No core to run on.
-    #[error("no worker cores given; list at least one in `workers`")]
-    NoCores,
-    /// The kernel refused to pin.
-    #[error("core {0} cannot be used: outside the cpuset; `taskset -p $$` shows the allowed ones")]
-    Pin(usize),
-    /// Threads, eventfds, epoll.
-    #[error("starting a worker: {0}")]
-    Io(#[from] io::Error),
-    /// A worker did not answer.
-    #[error("worker {0} does not answer")]
-    Stuck(usize),
-    /// All port ids are taken.
-    #[error("the switch has {MAX_PORTS} ports, and that is the most it can have")]
-    TooManyPorts,
-    /// All domain ids are taken.
-    #[error("the switch has {MAX_DOMAINS} domains, and that is the most it can have")]
-    TooManyDomains,
-    /// No such port.
-    #[error("no port with id {}", .0.0)]
-    NoPort(PortId),
-    /// No such domain.
-    #[error("no domain with id {}", .0.0)]
-    NoDomain(DomainId),
-    /// A domain that still has ports.
-    #[error("domain {} still has ports; remove them first", .0.0)]
-    DomainBusy(DomainId),
-    /// The FDB refused.
-    #[error(transparent)]
-    Fdb(#[from] FdbError),
-}
 
 #[derive(Debug)]
 struct WorkerHandle {
@@ -430,7 +329,7 @@ impl Engine {
         });
         Snapshot {
             ports: ports.collect(),
-            workers: self.workers.iter().map(worker_stats).collect(),
+            workers: self.workers.iter().map(|w| worker_stats(w.core, &w.counters)).collect(),
             removed: self.removed,
         }
     }
@@ -480,21 +379,6 @@ fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, Eng
     }
 }
 
-fn worker_stats(worker: &WorkerHandle) -> WorkerStats {
-    let c = &worker.counters.worker;
-    let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
-    let (frames, busy) = (c.frames.get(), c.busy_cycles.get());
-    WorkerStats {
-        core: worker.core,
-        busy: ratio(busy, c.total_cycles.get()),
-        frames,
-        frames_per_burst: ratio(frames, c.bursts.get()),
-        ns_per_frame: ratio(busy, frames) * 1e9 / lcore::hz() as f64,
-        turns: c.turns.get(),
-        sleeps: c.sleeps.get(),
-    }
-}
-
 /// The first free index of a table of at most `max`.
 fn free_slot<T>(table: &mut Vec<Option<T>>, max: usize) -> Option<usize> {
     let index = table.iter().position(Option::is_none).unwrap_or(table.len());
@@ -502,26 +386,4 @@ fn free_slot<T>(table: &mut Vec<Option<T>>, max: usize) -> Option<usize> {
         table.push(None);
     }
     (index < max).then_some(index)
-}
-
-/// `now` minus `then`, field by field.
-fn since(now: &PortStats, then: &PortStats) -> PortStats {
-    combine(now, then, u64::wrapping_sub)
-}
-
-fn add(sum: &mut PortStats, more: &PortStats) {
-    *sum = combine(sum, more, u64::wrapping_add);
-}
-
-fn combine(a: &PortStats, b: &PortStats, op: fn(u64, u64) -> u64) -> PortStats {
-    PortStats {
-        rx_frames: op(a.rx_frames, b.rx_frames),
-        rx_bytes: op(a.rx_bytes, b.rx_bytes),
-        tx_frames: op(a.tx_frames, b.tx_frames),
-        tx_bytes: op(a.tx_bytes, b.tx_bytes),
-        flood_copies: op(a.flood_copies, b.flood_copies),
-        tx_segments: op(a.tx_segments, b.tx_segments),
-        tx_checksums: op(a.tx_checksums, b.tx_checksums),
-        drops: std::array::from_fn(|i| op(a.drops[i], b.drops[i])),
-    }
 }

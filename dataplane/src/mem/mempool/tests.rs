@@ -199,7 +199,7 @@ proptest! {
             let pick = n % model.len().max(1);
             match op {
                 0 => {
-                    let content: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
+                    let content: Vec<u8> = (0..n).map(|i| u8::try_from(i % 251).unwrap()).collect();
                     if let Some(mbuf) = mem.alloc_from(&content) { model.push((mbuf, content)); }
                 }
                 1 if !model.is_empty() => mem.free(model.swap_remove(pick).0),

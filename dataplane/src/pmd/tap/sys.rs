@@ -148,9 +148,10 @@ impl Standing {
     /// A copy of the frame of `n` bytes, header included, that lies in the first chunk.
     fn copy_short(&mut self, n: usize, mem: &mut MempoolCache) -> Option<Received> {
         self.short = self.short.saturating_add(1);
+        let first = self.chunks.first_mut()?;
         let mut mbuf = mem.alloc()?;
         let pool = mem.pool();
-        let source = pool.room_mut(self.chunks.first_mut()?).get(..n)?;
+        let source = pool.room_mut(first).get(..n).unwrap_or_default();
         let (hdr, frame) = source.split_at_checked(vnet::LEN).unwrap_or_default();
         pool.set_len(&mut mbuf, frame.len());
         pool.data_mut(&mut mbuf).copy_from_slice(frame);
@@ -274,3 +275,6 @@ pub(super) fn set_offload(fd: BorrowedFd<'_>, flags: libc::c_uint) -> nix::Resul
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
     Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) }).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What control asks of the engine and what it gets back.
+
+use super::{MAX_DOMAINS, MAX_PORTS};
+use crate::eth::MacAddr;
+use crate::idle::Poll;
+use crate::mem::Mempool;
+use crate::pmd::Pmd;
+use crate::port::{DomainId, PortId};
+use crate::stats::{PortStats, WorkerStats};
+use crate::switch::fdb::{FdbError, Kind};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// A worker for each of these cores, pinned.
+    pub cores: Vec<usize>,
+    /// How workers wait.
+    pub poll: Poll,
+    /// Addresses the FDB is sized for.
+    pub fdb_entries: u32,
+    /// All frames.
+    pub pool: Arc<Mempool>,
+}
+
+/// A broadcast segment to add.
+#[derive(Debug, Clone, Copy)]
+pub struct DomainSpec {
+    /// After how long an unused address is forgotten; `None`: addresses are not learned.
+    pub ageing: Option<Duration>,
+    /// Layer-3 MTU.
+    pub mtu: u32,
+    /// Most addresses learned in the domain.
+    pub fdb_limit: u32,
+}
+
+/// A port to add.
+#[derive(Debug)]
+pub struct PortSpec {
+    /// The segment it is on.
+    pub domain: DomainId,
+    /// Most addresses learned behind it.
+    pub fdb_limit: u32,
+    /// Its queues, spread over the workers.
+    pub queues: Vec<Pmd>,
+}
+
+/// An FDB entry for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdbRecord {
+    /// The segment.
+    pub domain: DomainId,
+    /// VLAN; 0 where tags are not looked at.
+    pub vlan: u16,
+    /// The address.
+    pub mac: MacAddr,
+    /// The port it is behind.
+    pub port: PortId,
+    /// Learned or static.
+    pub kind: Kind,
+    /// Seconds since it was last seen.
+    pub age_s: u32,
+}
+
+/// All counters as of some recent moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// By port.
+    pub ports: Vec<(PortId, PortStats)>,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// Sums of ports that were removed.
+    pub removed: PortStats,
+}
+
+/// How many frames there are when nobody holds one any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopReport {
+    /// Frames of the pool.
+    pub total: u32,
+    /// Of them free: the same, or frames were lost.
+    pub free: u32,
+}
+
+/// Why the engine refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No core to run on.
+    #[error("no worker cores given; list at least one in `workers`")]
+    NoCores,
+    /// The kernel refused to pin.
+    #[error("core {0} cannot be used: outside the cpuset; `taskset -p $$` shows the allowed ones")]
+    Pin(usize),
+    /// Threads, eventfds, epoll.
+    #[error("starting a worker: {0}")]
+    Io(#[from] io::Error),
+    /// A worker did not answer.
+    #[error("worker {0} does not answer")]
+    Stuck(usize),
+    /// All port ids are taken.
+    #[error("the switch has {MAX_PORTS} ports, and that is the most it can have")]
+    TooManyPorts,
+    /// All domain ids are taken.
+    #[error("the switch has {MAX_DOMAINS} domains, and that is the most it can have")]
+    TooManyDomains,
+    /// No such port.
+    #[error("no port with id {}", .0.0)]
+    NoPort(PortId),
+    /// No such domain.
+    #[error("no domain with id {}", .0.0)]
+    NoDomain(DomainId),
+    /// A domain that still has ports.
+    #[error("domain {} still has ports; remove them first", .0.0)]
+    DomainBusy(DomainId),
+    /// The FDB refused.
+    #[error(transparent)]
+    Fdb(#[from] FdbError),
+}
