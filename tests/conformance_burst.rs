@@ -58,7 +58,7 @@ impl Rig {
     }
 
     fn ring() -> Self {
-        let (near, far) = ring::pair(CABLE as u32).expect("a cable");
+        let (near, far) = ring::pair(u32::try_from(CABLE).unwrap()).expect("a cable");
         Self::new(near.into(), Far::Cable(Box::new(far.into())), MempoolCache::new(&pool(FRAMES)))
     }
 

@@ -39,12 +39,9 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// A frame of `len` bytes that carries `serial` as far as there is room, and bytes that depend on it after that.
 pub fn frame(dst: [u8; 6], src: [u8; 6], serial: u32, len: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = [&dst[..], &src[..], &ETHERTYPE[..], &serial.to_be_bytes()[..]].concat();
-    let body =
-        (bytes.len()..len.max(bytes.len())).map(|i| (i as u32).wrapping_mul(31).wrapping_add(serial).to_le_bytes()[0]);
-    bytes.extend(body.collect::<Vec<_>>());
-    bytes.truncate(len);
-    bytes
+    let head = [&dst[..], &src[..], &ETHERTYPE[..], &serial.to_be_bytes()[..]].concat();
+    let body = (0u32..).map(|i| i.wrapping_mul(31).wrapping_add(serial).to_le_bytes()[0]);
+    head.into_iter().chain(body).take(len).collect()
 }
 
 /// The bytes of a frame, all segments together.

@@ -33,8 +33,7 @@ fn wire(node: &str) -> Wire {
 /// What a station must not get through to the other domain: broadcast, multicast, unknown and known unicast.
 fn attempts(serial: u32, known: [u8; 6]) -> Vec<Vec<u8>> {
     let destinations = [BROADCAST, [0x33, 0x33, 0, 0, 0, 1], [0x01, 0, 0x5e, 0, 0, 1], [0x02, 9, 9, 9, 9, 9], known];
-    let frame = |(i, dst): (usize, &[u8; 6])| frame(*dst, TWIN, serial + i as u32, 200);
-    destinations.iter().enumerate().map(frame).collect()
+    destinations.iter().zip(serial..).map(|(dst, serial)| frame(*dst, TWIN, serial, 200)).collect()
 }
 
 /// Sends a frame from one wire, which the other must get as its very next one.

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod api;
 mod churn;
 mod configs;
 mod crash;
@@ -15,5 +16,6 @@ mod domains;
 mod faults;
 mod input;
 mod lab;
+mod shapes;
 mod traffic;
 mod vlan;

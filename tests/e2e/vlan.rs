@@ -6,11 +6,13 @@
 
 use crate::common::packet::Wire;
 use crate::common::world::{inside, output, run, silence, world};
-use crate::common::{ETHERTYPE, frame};
+use crate::common::{ETHERTYPE, PATIENCE, frame};
 use crate::lab::{FOUR, KIND_PAIRS, Lab, lan, ordered_pairs};
 use crate::traffic::{checksum_errors, node_of, ping, tcp};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 const STATION: [u8; 6] = [0x02, 0, 0, 0, 3, 1];
 const BROADCAST: [u8; 6] = [0xff; 6];
@@ -18,7 +20,8 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 /// tcpdump in a node: packet sockets show a frame without its tag, libpcap puts it back.
 struct Capture {
     tcpdump: Child,
-    frames: Box<dyn Read>,
+    /// Read by a thread of its own, so that one can stop waiting.
+    frames: Receiver<Vec<u8>>,
 }
 
 impl Drop for Capture {
@@ -58,21 +61,33 @@ impl Capture {
             words.any(|line| line.is_ok_and(|line| line.contains("listening on"))),
             "tcpdump in {netns} does not listen"
         );
-        let mut frames: Box<dyn Read> = Box::new(tcpdump.stdout.take().expect("its output"));
+        let mut file = tcpdump.stdout.take().expect("its output");
         // The file header of pcap.
-        frames.read_exact(&mut [0; 24]).expect("a header");
+        file.read_exact(&mut [0; 24]).expect("a header");
+        let (sender, frames) = mpsc::channel();
+        thread::spawn(move || {
+            while let Ok(frame) = record(&mut file) {
+                // The test is over.
+                let Ok(()) = sender.send(frame) else { return };
+            }
+        });
         Self { tcpdump, frames }
     }
 
     /// The next frame.
-    fn next(&mut self) -> Vec<u8> {
-        let mut header = [0; 16];
-        self.frames.read_exact(&mut header).expect("a record");
-        let len = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-        let mut bytes = vec![0; len as usize];
-        self.frames.read_exact(&mut bytes).expect("a frame");
-        bytes
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.frames.recv_timeout(PATIENCE).ok()
     }
+}
+
+/// The next frame of a pcap file.
+fn record(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut header = [0; 16];
+    file.read_exact(&mut header)?;
+    let len = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
+    let mut bytes = vec![0; len as usize];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A bridge in the node from a new interface `source` to `eth0`.
@@ -127,9 +142,10 @@ fn tags_arrive(source: &Wire, to: &str) {
         [vec![], vec![c_tag(7)], vec![c_tag(0xbfff)], vec![c_tag(0)], vec![s_tag(5)], vec![s_tag(5), c_tag(9)]];
     let mut capture = Capture::start(to);
     for (serial, (tags, len)) in (0..).zip(stacks.iter().flat_map(|tags| [60, 1514].map(|len| (tags, len)))) {
-        let sent = tagged(tags, serial, len);
+        // A veth takes MTU + 18 bytes and no more (is_skb_forwardable in net/core/dev.c): room for one tag.
+        let sent = tagged(tags, serial, len.min(1518 - 4 * tags.len()));
         source.send(&sent).expect("sending");
-        let got = capture.next();
+        let got = capture.next().unwrap_or_else(|| panic!("{len} bytes with {tags:x?} do not arrive at {to}"));
         let ethertype = 12 + 4 * tags.len();
         assert_eq!(got[..ethertype], sent[..ethertype], "addresses and tags at {to} of {tags:x?}");
         assert_eq!(got[ethertype..ethertype + 2], ETHERTYPE, "behind the tags at {to}");

@@ -40,17 +40,17 @@ fn timeless(mut ops: Vec<Op>) -> Vec<Op> {
 
 #[test]
 fn the_switch_does_what_a_hashmap_does() {
-    live(256, 40, |ops| compare(Bare::new(&POOL), &ops));
+    live(512, 40, |ops| compare(Bare::new(&POOL), &ops));
 }
 
 #[test]
 fn the_engine_with_one_worker_does_what_a_hashmap_does() {
     let pool = pool(16384);
-    live(48, 30, |ops| compare(Wired::new(&pool, 1), &timeless(ops)));
+    live(96, 30, |ops| compare(Wired::new(&pool, 1), &timeless(ops)));
 }
 
 #[test]
 fn the_engine_with_two_workers_does_what_a_hashmap_does() {
     let pool = pool(16384);
-    live(48, 30, |ops| compare(Wired::new(&pool, 2), &timeless(ops)));
+    live(96, 30, |ops| compare(Wired::new(&pool, 2), &timeless(ops)));
 }

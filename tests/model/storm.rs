@@ -131,6 +131,39 @@ fn neighbours_that_come_and_go_cost_nothing_on_two_workers() {
     neighbours_come_and_go(2);
 }
 
+/// Nobody reads at one port: what does not fit there is dropped there, and another port gets everything.
+fn a_port_nobody_reads(workers: usize) {
+    let pool = pool(16384);
+    let (mut switch, ports) = introduced(&pool, workers, 6);
+    let [(sender, _), (deaf, _), (reader, _)] = [ports[0], ports[2], ports[4]];
+    let sent: Vec<_> = (0..6000).map(|i| frame(BROADCAST, station(sender), i, 200)).collect();
+    let mut read = Vec::new();
+    for chunk in sent.chunks(500) {
+        switch.inject(sender, chunk);
+        switch.settle();
+        read.extend(switch.collect_from(reader));
+    }
+    assert_eq!(read, sent, "everything, in order");
+    let stats = switch.engine.stats();
+    let deaf = stats.ports.iter().find(|(id, _)| id.0 == deaf).expect("a port").1;
+    let full: u64 =
+        deaf.dropped().filter(|(reason, _)| ["tx_full", "ring_full"].contains(&reason.name())).map(|(_, n)| n).sum();
+    assert_eq!(deaf.tx_frames + full, 6000 + 2, "all of it counted, with the two of the introduction");
+    assert_eq!(full, 6000 - u64::from(crate::wired::CABLE), "as much as the cable does not hold");
+    let (total, free) = switch.finish();
+    assert_eq!(free, total, "free frames at the end");
+}
+
+#[test]
+fn a_port_nobody_reads_stalls_nobody_on_one_worker() {
+    a_port_nobody_reads(1);
+}
+
+#[test]
+fn a_port_nobody_reads_stalls_nobody_on_two_workers() {
+    a_port_nobody_reads(2);
+}
+
 /// A million frames without a whole header; afterwards the pool is as it was.
 #[test]
 fn a_million_runts_cost_no_frame() {

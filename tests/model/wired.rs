@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Frames a cable holds; more than a test sends before it looks.
-const CABLE: u32 = 2048;
+pub const CABLE: u32 = 2048;
 /// Ageing of domains that age: longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -76,16 +76,21 @@ impl Wired {
         });
     }
 
-    /// What has arrived at the other ends.
-    pub fn collect(&mut self) -> Outputs {
-        let mut out = Outputs::new();
-        for (port, cable) in &mut self.far {
-            let mut burst = Burst::new();
-            while cable.rx_burst(&mut burst, &mut self.mem, &self.scrap) > 0 {
-                out.entry(*port).or_default().extend(burst.drain(..).map(|mbuf| take_bytes(&mut self.mem, mbuf)));
-            }
+    /// What has arrived at the other end of `port`'s cable.
+    pub fn collect_from(&mut self, port: u16) -> Vec<Vec<u8>> {
+        let cable = self.far.get_mut(&port).expect("a port");
+        let (mut out, mut burst) = (Vec::new(), Burst::new());
+        while cable.rx_burst(&mut burst, &mut self.mem, &self.scrap) > 0 {
+            out.extend(burst.drain(..).map(|mbuf| take_bytes(&mut self.mem, mbuf)));
         }
         out
+    }
+
+    /// What has arrived at the other ends; ports where nothing has are left out.
+    pub fn collect(&mut self) -> Outputs {
+        let ports: Vec<u16> = self.far.keys().copied().collect();
+        let all = ports.into_iter().map(|port| (port, self.collect_from(port)));
+        all.filter(|(_, frames)| !frames.is_empty()).collect()
     }
 }
 

@@ -1,0 +1,59 @@
+# make demo   build, bring up four namespaces on one switch, ping and TCP between all of them, tear down
+# make test   all tests, the privileged ones included (root)
+# make lint   format, clippy, docs, licences
+# make bench  micro-benchmarks; `make compare` runs the harness against peers
+# make loom   model checks of the lock-free code
+#
+# Every target sets up what it needs on a fresh Debian machine as root (`make deps`).
+
+CARGO ?= cargo
+PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq
+PEERS = dpdk dpdk-dev
+HUGEPAGES ?= 64
+export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
+
+.PHONY: all deps peers hugepages build demo test lint bench compare soak loom clean
+
+all: build
+
+# Only what is missing is installed, so that a machine without a package mirror still works once set up.
+deps:
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing: $$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+
+peers:
+	@missing=$$(for p in $(PEERS); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build: deps
+	$(CARGO) build --locked --release --workspace --bins
+
+demo: build
+	POLLUX=target/release/pollux configs/demo.sh
+
+test: deps
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) nextest run --locked --workspace
+	$(CARGO) test --locked --workspace --doc --quiet
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(CARGO) deny --log-level error check licenses bans sources
+
+loom:
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --release -p af-xdp -p dataplane --lib loom --target-dir target/loom
+
+bench:
+	$(CARGO) bench --locked
+
+clean:
+	$(CARGO) clean

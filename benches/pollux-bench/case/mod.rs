@@ -1,0 +1,76 @@
+//! The cases, run by the inner half.
+
+mod cpu;
+mod idle;
+mod ping;
+mod tcp;
+mod xdp;
+
+use crate::cli::{Cli, Command, Options};
+use crate::failure::{Failure, Result};
+use crate::report::{Section, json};
+use crate::rig::{Subject, ovs_installed};
+use crate::world::World;
+use crate::{host, soak};
+use std::fmt::Display;
+
+/// Measures; whether nothing was wrong.
+pub fn inside(cli: &Cli) -> Result<bool> {
+    let directory = cli.inside.as_deref().ok_or_else(|| Failure("the inner half needs a directory".into()))?;
+    let fingerprint = host::fingerprint();
+    if !cli.options.json {
+        println!("{}", host::lines(&fingerprint));
+    }
+    let world = World::enter(directory)?;
+    if let Command::Soak { minutes } = cli.command {
+        return soak::soak(&world, minutes);
+    }
+    let sections = sections(cli.command, &world, &cli.options)?;
+    if cli.options.json {
+        println!("{}", json(fingerprint, &sections));
+    }
+    Ok(sections.iter().all(|section| section.faults.is_empty()))
+}
+
+/// Runs cases one after the other; each table is printed when it is complete.
+fn sections(command: Command, world: &World, options: &Options) -> Result<Vec<Section>> {
+    let one = match command {
+        Command::All | Command::Soak { .. } => None,
+        one => Some(one),
+    };
+    let all = [Command::Xdp, Command::Tcp, Command::Ping, Command::Idle, Command::Cpu];
+    let mut sections = Vec::new();
+    for case in all.into_iter().filter(|case| one.is_none_or(|one| one == *case)) {
+        let more = match case {
+            Command::Xdp => vec![xdp::measure(world, options)?],
+            Command::Tcp => vec![tcp::measure(world, options)?],
+            Command::Ping => vec![ping::regular(world, options)?, ping::after_idleness(world, options)?],
+            Command::Idle => vec![idle::measure(world, options)?],
+            _ => vec![cpu::measure(world, options)?],
+        };
+        if !options.json {
+            more.iter().for_each(|section| println!("{}", section.markdown()));
+        }
+        sections.extend(more);
+    }
+    Ok(sections)
+}
+
+/// The subjects that are installed and asked for.
+fn chosen(subjects: &[Subject], options: &Options) -> Result<Vec<Subject>> {
+    let possible = subjects.iter().copied().filter(|subject| *subject != Subject::Ovs || ovs_installed());
+    let chosen: Vec<Subject> = possible.filter(|subject| asked(subject, &options.only)).collect();
+    if chosen.is_empty() {
+        return Err(Failure(format!("no subject of this case is named {}", options.only.join(", "))));
+    }
+    Ok(chosen)
+}
+
+fn asked(subject: &impl Display, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|word| subject.to_string().contains(word.as_str()))
+}
+
+/// A number of things, for a table.
+fn names(subjects: &[Subject]) -> Vec<String> {
+    subjects.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,72 @@
+//! Latency of a round trip.
+
+use super::chosen;
+use crate::cli::Options;
+use crate::failure::Result;
+use crate::report::Section;
+use crate::rig::{Poll, Ports, Rig, Stations, Subject};
+use crate::rounds::{Course, Reading};
+use crate::sample::{median, quantile};
+use crate::traffic::ping;
+use crate::world::World;
+use std::thread::sleep;
+use std::time::Duration;
+
+const SUBJECTS: [Subject; 8] = [
+    Subject::Pollux(Ports::Tap, Poll::Busy),
+    Subject::Pollux(Ports::Tap, Poll::Adaptive),
+    Subject::Pollux(Ports::Veth, Poll::Busy),
+    Subject::Pollux(Ports::Veth, Poll::Adaptive),
+    Subject::Testpmd,
+    Subject::Ovs,
+    Subject::Bridge,
+    Subject::Macvlan,
+];
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A round trip every 2 ms.
+pub fn regular(world: &World, options: &Options) -> Result<Section> {
+    let title = "ping -i 0.002 between two namespaces; the figure is the median of a round's round trips.";
+    let mut section = section("ping", title);
+    let n = options.seconds * 500;
+    course(&mut section, &SUBJECTS, options, |subject| {
+        let rig = Rig::build(world, subject, Stations::Ip)?;
+        let times = ping::every_2_ms(n)?;
+        let facts = vec![("p99".to_owned(), quantile(&times, 0.99)), ("lowest".to_owned(), quantile(&times, 0.0))];
+        Ok(Reading { value: median(&times), facts, faults: rig.inspect()? })
+    })?;
+    Ok(section)
+}
+
+/// The first round trip after nothing has happened for a while.
+pub fn after_idleness(world: &World, options: &Options) -> Result<Section> {
+    let title = "The first ping after 10 s without a frame (one per round; ping's own start is in it).";
+    let mut section = section("first ping", title);
+    let sleepers = SUBJECTS.map(|subject| (subject, !matches!(subject, Subject::Pollux(_, Poll::Busy))));
+    let subjects: Vec<Subject> = sleepers.iter().filter(|(_, sleeps)| *sleeps).map(|(subject, _)| *subject).collect();
+    course(&mut section, &subjects, options, |subject| {
+        let rig = Rig::build(world, subject, Stations::Ip)?;
+        ping::once()?;
+        sleep(IDLE);
+        let value = ping::once()?;
+        Ok(Reading { value, faults: rig.inspect()?, ..Reading::default() })
+    })?;
+    Ok(section)
+}
+
+fn section(name: &'static str, title: &'static str) -> Section {
+    Section { name, title, unit: "µs", references: vec![Subject::Bridge.to_string()], ..Section::default() }
+}
+
+fn course(
+    section: &mut Section,
+    subjects: &[Subject],
+    options: &Options,
+    mut one: impl FnMut(Subject) -> Result<Reading>,
+) -> Result<()> {
+    let subjects = chosen(subjects, options)?;
+    section.references.retain(|reference| subjects.iter().any(|subject| subject.to_string() == *reference));
+    let course = Course { rounds: options.rounds, subjects: &subjects, works: &["round trip"] };
+    course.run(section, |subject, _| one(*subject));
+    Ok(())
+}

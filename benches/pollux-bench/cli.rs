@@ -1,0 +1,62 @@
+//! The command line as typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Measures Pollux and its peers, side by side and in turns. Needs root and an idle machine.
+#[derive(Debug, Parser)]
+#[command(name = "pollux-bench", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How.
+    #[command(flatten)]
+    pub options: Options,
+    /// Set by the outer half for the inner one: its directory
+    #[arg(long, hide = true, global = true)]
+    pub inside: Option<PathBuf>,
+}
+
+/// How to measure.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Rounds; every subject is measured once in each
+    #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Seconds of one measurement
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// JSON instead of a table
+    #[arg(short = 'j', long, global = true)]
+    pub json: bool,
+    /// Measure even if the machine is busy
+    #[arg(long, global = true)]
+    pub force: bool,
+    /// Only subjects whose name contains one of these words
+    #[arg(long, global = true, value_delimiter = ',', value_name = "WORDS")]
+    pub only: Vec<String>,
+}
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Frames per second, veth to veth by AF_XDP, against testpmd, OVS, bridge and macvlan
+    Xdp,
+    /// iperf3 between two namespaces, one stream and four
+    Tcp,
+    /// Round trips every 2 ms, and the first one after 10 idle seconds
+    Ping,
+    /// CPU of an idle switch with eight ports
+    Idle,
+    /// CPU time per frame at a fixed 100 kpps
+    Cpu,
+    /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        minutes: u32,
+    },
+    /// xdp, tcp, ping, idle and cpu, as Markdown for the README
+    All,
+}

@@ -1,0 +1,43 @@
+//! `pollux-bench`: Pollux and its peers on the same work, on the same machine, in the same run.
+//!
+//! Absolute figures of a shared or virtual machine mean little, so every subject of a case is measured once per round,
+//! one after the other (A B C A B C ...), and what counts is the ratio within a round. The table shows medians.
+//!
+//! The program has two halves. The outer one ([`outside`]) looks at the machine, reserves huge pages and starts the
+//! inner one in namespaces of its own: network, mounts, processes. The inner half builds topologies and measures.
+//! Whatever happens to either, the kernel ends all processes and removes all interfaces with those namespaces; huge
+//! pages and the directory are given back by the outer half. No interface of the machine is ever in reach.
+
+#![forbid(unsafe_code)]
+
+mod case;
+mod cli;
+mod cpu;
+mod failure;
+mod host;
+mod outside;
+mod process;
+mod report;
+mod rig;
+mod rounds;
+mod sample;
+mod soak;
+mod traffic;
+mod world;
+
+use clap::Parser;
+use cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = if cli.inside.is_some() { case::inside(&cli) } else { outside::outside(&cli) };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("pollux-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

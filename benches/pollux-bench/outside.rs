@@ -1,0 +1,128 @@
+//! The outer half: looks at the machine, reserves what is the whole machine's, starts the inner half, gives back.
+
+use crate::cli::{Cli, Command as Case};
+use crate::failure::{During, Result, fail};
+use crate::host;
+use crate::process::installed;
+use crate::world;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fs;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
+
+const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
+/// 2 MiB each: 64 for testpmd as generator, 64 for testpmd as switch, the rest for the arena and table of Pollux.
+const PAGES: u64 = 192;
+/// Programs without which nothing can be measured.
+const NEEDED: [&str; 6] = ["unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
+
+/// Runs the inner half; whether all went well.
+pub fn outside(cli: &Cli) -> Result<bool> {
+    if !nix::unistd::geteuid().is_root() {
+        return fail("namespaces and XDP need root: run as root");
+    }
+    for program in NEEDED {
+        if !installed(program) {
+            return fail(format!("{program} is not installed: `make deps` installs what the harness needs"));
+        }
+    }
+    world::pollux_binary()?;
+    if !cli.options.force {
+        host::must_be_idle()?;
+    }
+    let signals = signals()?;
+    let directory = tempfile::Builder::new().prefix("plxb-").tempdir().during("a temporary directory")?;
+    let _pages = if cli.command.uses_testpmd() { Some(HugePages::reserve(PAGES)?) } else { None };
+    let mut inner = start(directory.path())?;
+    attend(&mut inner, &signals)
+}
+
+impl Case {
+    fn uses_testpmd(self) -> bool {
+        !matches!(self, Self::Idle | Self::Soak { .. })
+    }
+}
+
+/// From here on these signals wait until they are read. The inner half unblocks them for its own.
+fn signals() -> Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block().during("blocking signals")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).during("a signalfd")
+}
+
+/// The same command line in namespaces of its own. `--kill-child` ties the inner half, the first process of its
+/// namespace, to `unshare`: with it every process in there ends.
+fn start(directory: &std::path::Path) -> Result<Child> {
+    let program = std::env::current_exe().during("our own path")?;
+    Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside")
+        .arg(directory)
+        .spawn()
+        .during("unshare")
+}
+
+/// Waits for the inner half; kills it when a signal says so.
+fn attend(inner: &mut Child, signals: &SignalFd) -> Result<bool> {
+    loop {
+        if let Some(status) = inner.try_wait().during("the inner half")? {
+            return Ok(status.success());
+        }
+        match signals.read_signal() {
+            Ok(None) | Err(Errno::EINTR) => sleep(Duration::from_millis(20)),
+            Ok(Some(_)) => {
+                inner.kill().during("ending the inner half")?;
+                inner.wait().during("the inner half")?;
+                return fail("interrupted; everything is removed");
+            }
+            Err(error) => return fail(format!("waiting for signals: {error}")),
+        }
+    }
+}
+
+/// Huge pages on top of those the machine had.
+struct HugePages {
+    before: u64,
+    now: u64,
+}
+
+impl HugePages {
+    fn reserve(more: u64) -> Result<Self> {
+        let before = pages()?;
+        fs::write(NR_HUGEPAGES, (before + more).to_string()).during(NR_HUGEPAGES)?;
+        let reserved = Self { before, now: pages()? };
+        if reserved.now < before + more {
+            let got = reserved.now - before;
+            return fail(format!("only {got} of {more} huge pages of 2 MiB could be reserved: free memory or reboot"));
+        }
+        Ok(reserved)
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        match pages() {
+            Ok(now) if now != self.now => {
+                eprintln!("somebody set {NR_HUGEPAGES} to {now} meanwhile (it was {}): left as it is", self.before);
+            }
+            _ => {
+                if let Err(error) = fs::write(NR_HUGEPAGES, self.before.to_string()) {
+                    eprintln!("{NR_HUGEPAGES} could not be set back to {}: {error}", self.before);
+                }
+            }
+        }
+    }
+}
+
+fn pages() -> Result<u64> {
+    let text = fs::read_to_string(NR_HUGEPAGES).during(NR_HUGEPAGES)?;
+    text.trim().parse().during(NR_HUGEPAGES)
+}

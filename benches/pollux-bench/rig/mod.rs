@@ -1,0 +1,180 @@
+//! A rig: two stations in namespaces of their own, and the subject between them.
+//!
+//! Station A owns `v1` in namespace plxb-a, station B owns `w1` in plxb-b, whatever lies between. The peers get a veth
+//! pair to each station (`v0` and `w0` are their ends); Pollux gets the same pairs by `af_xdp`, or makes its own
+//! interfaces (`tap`, `veth`).
+
+mod ovs;
+mod pollux;
+mod testpmd;
+mod wiring;
+
+pub use ovs::installed as ovs_installed;
+pub use pollux::{Daemon, Ledger, ask, warnings};
+
+use crate::cpu;
+use crate::failure::Result;
+use crate::process::Job;
+use crate::world::World;
+use ovs::Ovs;
+use std::fmt;
+
+/// Core of the generator.
+pub const LOAD_CORE: usize = 0;
+/// Core of the switch.
+pub const SWITCH_CORE: usize = 1;
+
+/// Interface of station A.
+pub const DEV_A: &str = "v1";
+/// Interface of station B.
+pub const DEV_B: &str = "w1";
+/// Address of station A.
+pub const MAC_A: &str = "02:00:00:00:0a:01";
+/// Address of station B.
+pub const MAC_B: &str = "02:00:00:00:0b:01";
+/// IP address of station A.
+pub const IP_A: &str = "10.77.0.1";
+/// IP address of station B.
+pub const IP_B: &str = "10.77.0.2";
+
+/// What Pollux's ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// The ends of existing pairs.
+    AfXdp,
+    /// Pairs it makes.
+    Veth,
+    /// TAP interfaces it makes.
+    Tap,
+}
+
+/// What an idle worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Sleeps.
+    Adaptive,
+    /// Spins.
+    Busy,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Us.
+    Pollux(Ports, Poll),
+    /// DPDK's testpmd, AF_XDP, `io`: a static cross-connect that looks at nothing.
+    Testpmd,
+    /// Open vSwitch, userspace datapath, AF_XDP.
+    Ovs,
+    /// The kernel's bridge.
+    Bridge,
+    /// The kernel's macvlan.
+    Macvlan,
+    /// One veth pair and no switch: what generator and sink can do.
+    Direct,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Pollux(ports, poll) => {
+                let ports = match ports {
+                    Ports::AfXdp => "af_xdp",
+                    Ports::Veth => "veth",
+                    Ports::Tap => "tap",
+                };
+                return f.pad(&format!("pollux {ports}, {}", poll.name()));
+            }
+            Self::Testpmd => "testpmd io",
+            Self::Ovs => "ovs afxdp",
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Direct => "no switch",
+        };
+        f.pad(name)
+    }
+}
+
+impl Poll {
+    /// As in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// What the stations do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stations {
+    /// Raw frames from A to B.
+    Frames,
+    /// Both have IP addresses and talk.
+    Ip,
+}
+
+/// Two stations and the subject between them. Dropping it removes everything.
+#[derive(Debug)]
+pub struct Rig {
+    // dropped in this order: nothing uses the wires when they go
+    switch: Switch,
+    _wiring: wiring::Wiring,
+}
+
+#[derive(Debug)]
+enum Switch {
+    Kernel,
+    Testpmd(Job),
+    Pollux(Daemon),
+    Ovs(Ovs),
+}
+
+impl Rig {
+    /// Wires the stations to `subject` and starts it.
+    pub fn build(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
+        let wiring = wiring::Wiring::lay(subject, stations)?;
+        let switch = match subject {
+            Subject::Pollux(ports, poll) => {
+                Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll))?)
+            }
+            Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
+            Subject::Ovs => Switch::Ovs(Ovs::start(world)?),
+            Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
+        };
+        wiring::raise(subject, stations)?;
+        Ok(Self { switch, _wiring: wiring })
+    }
+
+    /// CPU time of the switch's process so far; none if the kernel is the switch.
+    pub fn cpu_ns(&self) -> Result<Option<u64>> {
+        let pid = match &self.switch {
+            Switch::Kernel => return Ok(None),
+            Switch::Testpmd(job) => job.pid(),
+            Switch::Pollux(daemon) => daemon.pid(),
+            Switch::Ovs(ovs) => ovs.pid(),
+        };
+        cpu::of_process(pid).map(Some)
+    }
+
+    /// The subject's own counters, if it is ours.
+    pub fn ledger(&self) -> Result<Option<Ledger>> {
+        match &self.switch {
+            Switch::Pollux(daemon) => daemon.ledger().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Stops the subject, if it is ours, and says what was wrong with it; traffic must have ended.
+    pub fn inspect(self) -> Result<Vec<String>> {
+        match self.switch {
+            Switch::Pollux(daemon) => daemon.close(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Starts testpmd as generator of frames of `bytes` in station A.
+pub fn generator(world: &World, bytes: u32) -> Result<Job> {
+    testpmd::generator(world, bytes)
+}

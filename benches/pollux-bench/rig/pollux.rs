@@ -1,0 +1,178 @@
+//! The switch under test.
+
+use super::{DEV_A, DEV_B, MAC_A, MAC_B, Poll, Ports, SWITCH_CORE};
+use crate::failure::{During, Result, fail};
+use crate::process::{Job, run, wait_for};
+use crate::world::{A, B, World};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
+
+const STARTING: Duration = Duration::from_secs(20);
+const STOPPING: Duration = Duration::from_secs(20);
+/// What is still in rings when a generator stops is forwarded well within this.
+const SETTLING: Duration = Duration::from_millis(200);
+
+/// A configuration with a port to each station. B's address is known, as it is to every peer.
+pub fn between_stations(ports: Ports, poll: Poll) -> String {
+    let port = |ours: &str, netns: &str, theirs: &str, mac: &str| match ports {
+        Ports::AfXdp => format!("{{ kind: af_xdp, dev: {ours}, domain: lan }}"),
+        Ports::Veth => format!("{{ kind: veth, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
+        Ports::Tap => format!("{{ kind: tap, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
+    };
+    format!(
+        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\ndomains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}] }}\n\
+         ports:\n  a: {}\n  b: {}\n",
+        poll.name(),
+        port("v0", A, DEV_A, MAC_A),
+        port("w0", B, DEV_B, MAC_B)
+    )
+}
+
+/// `pollux run` in the background.
+#[derive(Debug)]
+pub struct Daemon {
+    job: Job,
+    pollux: String,
+    socket: String,
+}
+
+impl Daemon {
+    /// Starts it and waits until every port is up.
+    pub fn start(world: &World, configuration: &str) -> Result<Self> {
+        let file = world.write("pollux.yaml", configuration)?;
+        let pollux = world.pollux.display().to_string();
+        let socket = world.directory.join("pollux.sock").display().to_string();
+        let job = Job::start(&world.directory, "pollux", &[&pollux, "run", "-c", &file, "--socket", &socket])?;
+        let mut daemon = Self { job, pollux, socket };
+        let up = wait_for(STARTING, || {
+            daemon.job.must_live()?;
+            Ok(daemon.ask("status").ok())
+        });
+        match up? {
+            Some(_) => Ok(daemon),
+            None => fail(format!("pollux does not answer at {}", daemon.socket)),
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.job.pid()
+    }
+
+    /// An answer of its API.
+    pub fn ask(&self, question: &str) -> Result<Value> {
+        ask(&self.pollux, &self.socket, question)
+    }
+
+    /// Its counters.
+    pub fn ledger(&self) -> Result<Ledger> {
+        Ok(Ledger::of(&self.ask("stats")?))
+    }
+
+    /// Stops it in order. Says whether frames are unaccounted for, and every warning of its log.
+    pub fn close(mut self) -> Result<Vec<String>> {
+        sleep(SETTLING);
+        let mut faults: Vec<String> = self.ledger()?.imbalance().into_iter().collect();
+        self.job.stop(Signal::SIGTERM, STOPPING)?;
+        faults.extend(warnings(&self.job.said()));
+        Ok(faults)
+    }
+}
+
+/// An answer of the daemon at `socket`.
+pub fn ask(pollux: &str, socket: &str, question: &str) -> Result<Value> {
+    let text = run(&[pollux, "--socket", socket, question, "-j"])?;
+    serde_json::from_str(&text).during(format!("the answer to `{question}`"))
+}
+
+/// Lines of a log that say that something is wrong.
+pub fn warnings(log: &str) -> Vec<String> {
+    let wrong = |line: &&str| ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word));
+    log.lines().filter(wrong).map(|line| format!("pollux: {}", line.trim())).collect()
+}
+
+/// All frames the switch has seen: what came in and was copied must have gone out or be dropped for a reason.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Received, on all ports there ever were.
+    pub received: u64,
+    /// Copies made by flooding.
+    pub copies: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Mean nanoseconds of work per frame, idle turns left out.
+    pub ns_per_frame: f64,
+}
+
+impl Ledger {
+    /// Of an answer to `stats -j`.
+    pub fn of(stats: &Value) -> Self {
+        let ns_per_frame = stats["workers"][0]["ns_per_frame"].as_f64().unwrap_or(f64::NAN);
+        let mut ledger = Self { ns_per_frame, ..Self::default() };
+        let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());
+        for port in live.chain([&stats["removed"]]) {
+            let count = |name: &str| port[name].as_u64().unwrap_or(0);
+            ledger.received += count("rx_frames");
+            ledger.copies += count("flood_copies");
+            ledger.sent += count("tx_frames");
+            for (reason, n) in port["drops"].as_object().into_iter().flatten() {
+                *ledger.drops.entry(reason.clone()).or_default() += n.as_u64().unwrap_or(0);
+            }
+        }
+        ledger.drops.retain(|_, n| *n > 0);
+        ledger
+    }
+
+    /// Dropped for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.values().sum()
+    }
+
+    /// What does not add up.
+    pub fn imbalance(&self) -> Option<String> {
+        let (came, went) = (self.received + self.copies, self.sent + self.dropped());
+        (came != went).then(|| {
+            format!(
+                "frames are unaccounted for: {} received + {} copies ≠ {} sent + {} dropped {:?}",
+                self.received,
+                self.copies,
+                self.sent,
+                self.dropped(),
+                self.drops
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn removed_ports_are_in_the_ledger() {
+        let port = |rx: u64, tx: u64, full: u64| json!({"rx_frames": rx, "tx_frames": tx, "flood_copies": 1, "drops": {"tx_full": full, "runt": 0}});
+        let stats = json!({"ports": {"a": port(10, 0, 0), "b": port(0, 8, 1)}, "removed": port(0, 3, 1)});
+        let ledger = Ledger::of(&stats);
+        assert_eq!((ledger.received, ledger.copies, ledger.sent, ledger.dropped()), (10, 3, 11, 2));
+        assert_eq!(ledger.imbalance(), None);
+        assert_eq!(ledger.drops.keys().collect::<Vec<_>>(), ["tx_full"]);
+    }
+
+    #[test]
+    fn a_missing_frame_is_noticed() {
+        let stats = json!({"ports": {"a": {"rx_frames": 2, "tx_frames": 1}}});
+        assert!(Ledger::of(&stats).imbalance().is_some());
+    }
+
+    #[test]
+    fn warnings_are_found_in_a_log() {
+        let log = "INFO every port is up\n WARN port h1 failed\n";
+        assert_eq!(warnings(log), ["pollux: WARN port h1 failed"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Namespaces, pairs, bridge and macvlan devices.
+
+use super::{DEV_A, DEV_B, IP_A, IP_B, MAC_A, MAC_B, Ports, Stations, Subject};
+use crate::failure::Result;
+use crate::process::{ip, run, within};
+use crate::world::{A, B, add_netns};
+
+/// What was made; removed on drop.
+#[derive(Debug, Default)]
+pub struct Wiring {
+    links: Vec<&'static str>,
+    namespaces: Vec<&'static str>,
+}
+
+impl Wiring {
+    /// All that `subject` needs before it starts.
+    pub fn lay(subject: Subject, stations: Stations) -> Result<Self> {
+        let mut wiring = Self::default();
+        for name in [A, B] {
+            // known before it is made: what is half made is removed too
+            wiring.namespaces.push(name);
+            add_netns(name)?;
+        }
+        match (subject, stations) {
+            (Subject::Pollux(Ports::Veth | Ports::Tap, _), _) => {}
+            (Subject::Direct, _) => wiring.pair_between_stations()?,
+            (Subject::Macvlan, Stations::Frames) => wiring.macvlan_behind_pair()?,
+            (Subject::Macvlan, Stations::Ip) => wiring.two_macvlans()?,
+            _ => wiring.pair_to_each_station()?,
+        }
+        if subject == Subject::Bridge {
+            wiring.bridge()?;
+        }
+        Ok(wiring)
+    }
+
+    fn pair_to_each_station(&mut self) -> Result<()> {
+        for (ours, theirs, netns, mac) in [("v0", DEV_A, A, MAC_A), ("w0", DEV_B, B, MAC_B)] {
+            self.links.push(ours);
+            // queues: with one per core veth would spread flows over queues that one switch thread serves anyway
+            ip(&format!(
+                "link add {ours} numtxqueues 1 numrxqueues 1 type veth peer name {theirs} netns {netns} address {mac} numtxqueues 1 numrxqueues 1"
+            ))?;
+            ip(&format!("link set {ours} up"))?;
+        }
+        Ok(())
+    }
+
+    fn pair_between_stations(&mut self) -> Result<()> {
+        ip(&format!(
+            "link add {DEV_A} netns {A} address {MAC_A} type veth peer name {DEV_B} netns {B} address {MAC_B}"
+        ))?;
+        Ok(())
+    }
+
+    fn bridge(&mut self) -> Result<()> {
+        self.links.push("br0");
+        ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
+        for dev in ["v0", "w0"] {
+            ip(&format!("link set {dev} master br0"))?;
+        }
+        ip("link set br0 up")?;
+        run(&["bridge", "fdb", "replace", MAC_B, "dev", "w0", "master", "static"]).map(drop)
+    }
+
+    /// A's frames come in by a pair whose other end carries B's macvlan.
+    fn macvlan_behind_pair(&mut self) -> Result<()> {
+        self.links.push("v0");
+        ip(&format!(
+            "link add v0 numtxqueues 1 numrxqueues 1 type veth peer name {DEV_A} netns {A} address {MAC_A} numtxqueues 1 numrxqueues 1"
+        ))?;
+        ip("link set v0 up")?;
+        self.macvlan("v0", DEV_B, B, MAC_B)
+    }
+
+    /// Both stations on macvlans of one device.
+    fn two_macvlans(&mut self) -> Result<()> {
+        self.links.push("v0");
+        ip("link add v0 type veth peer name v0peer")?;
+        ip("link set v0peer up")?;
+        ip("link set v0 up")?;
+        self.macvlan("v0", DEV_A, A, MAC_A)?;
+        self.macvlan("v0", DEV_B, B, MAC_B)
+    }
+
+    fn macvlan(&mut self, lower: &str, name: &str, netns: &str, mac: &str) -> Result<()> {
+        ip(&format!("link add link {lower} name {name} netns {netns} address {mac} type macvlan mode bridge"))?;
+        Ok(())
+    }
+}
+
+impl Drop for Wiring {
+    fn drop(&mut self) {
+        // the pairs first: deleting a namespace removes its interfaces later, in the background, while the next rig
+        // takes their names
+        for link in self.links.iter().rev() {
+            let _not_made = ip(&format!("link del {link}"));
+        }
+        for name in &self.namespaces {
+            let _not_made = ip(&format!("netns del {name}"));
+        }
+    }
+}
+
+/// Sets the stations up once the subject runs (some subjects make the stations' interfaces).
+pub fn raise(subject: Subject, stations: Stations) -> Result<()> {
+    let both = [(A, DEV_A, IP_A, IP_B, MAC_B), (B, DEV_B, IP_B, IP_A, MAC_A)];
+    for (netns, dev, own, other, mac) in both {
+        ip(&format!("-n {netns} link set {dev} up"))?;
+        if stations == Stations::Ip {
+            ip(&format!("-n {netns} addr replace {own}/24 dev {dev}"))?;
+            // no ARP in the middle of a measurement
+            ip(&format!("-n {netns} neigh replace {other} lladdr {mac} dev {dev} nud permanent"))?;
+        }
+        if stations == Stations::Ip && matches!(subject, Subject::Testpmd | Subject::Ovs) {
+            // without this TCP moves nothing over them: they pass on checksums nobody has computed
+            run(&within(netns, &["ethtool", "-K", dev, "tx", "off"]))?;
+        }
+    }
+    Ok(())
+}

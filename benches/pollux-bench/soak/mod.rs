@@ -1,0 +1,227 @@
+//! A long run: mixed traffic over a lab while ports come and go, and nothing may be lost or grow.
+//!
+//! The lab is one like any user's, brought up by `pollux lab up`: two TAP and two veth nodes in a learning domain.
+//! Every second a port is added or removed through the API, so that the population swings between none and four,
+//! interfaces on the host and in a node by turns; names, and with them slots of the switch, are used again and again.
+
+mod churn;
+mod vitals;
+
+use crate::failure::{During, Failure, Result};
+use crate::process::{ip, run, wait_for, within};
+use crate::rig::{Ledger, ask, warnings};
+use crate::traffic::iperf::Flow;
+use crate::world::World;
+use churn::Churn;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use vitals::{Vitals, Watch};
+
+const LAB: &str = "\
+name: plxb-soak
+memory: { frames: 65536 }
+domains: { lan: {} }
+nodes: { plxb-t1: {}, plxb-t2: {}, plxb-x1: {}, plxb-x2: {} }
+ports:
+  t1: { kind: tap,  node: plxb-t1, ifname: eth0, ip: [10.78.0.1/24], domain: lan }
+  t2: { kind: tap,  node: plxb-t2, ifname: eth0, ip: [10.78.0.2/24], domain: lan }
+  x1: { kind: veth, node: plxb-x1, ifname: eth0, ip: [10.78.0.3/24], domain: lan }
+  x2: { kind: veth, node: plxb-x2, ifname: eth0, ip: [10.78.0.4/24], domain: lan }
+";
+const LOG: &str = "/run/pollux/plxb-soak.log";
+/// How long one flow runs before the next begins.
+const FLOW: u32 = 10;
+const STEP: Duration = Duration::from_secs(1);
+/// Until what is in rings and queues has arrived when traffic ends.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// The switch as the soak sees it.
+#[derive(Debug)]
+struct Lab<'a> {
+    world: &'a World,
+    pollux: String,
+    socket: String,
+    file: String,
+    pid: u32,
+    log: File,
+}
+
+/// What goes wrong in any thread.
+type Faults = Mutex<Vec<String>>;
+
+fn note(faults: &Faults, fault: String) {
+    eprintln!("  {fault}");
+    // a thread that panicked while it held the lock had nothing half done
+    faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(fault);
+}
+
+/// Runs; whether nothing was lost, grew or was complained about.
+pub fn soak(world: &World, minutes: u32) -> Result<bool> {
+    let mut lab = Lab::up(world)?;
+    let quiet = lab.vitals()?;
+    println!("start: {quiet}");
+    let faults = Faults::default();
+    drive(&lab, Duration::from_secs(60) * minutes, &faults)?;
+    thread::sleep(SETTLING);
+    let end = lab.vitals()?;
+    println!("end:   {end}");
+    let ledger = lab.ledger()?;
+    println!(
+        "frames: {} received + {} copies = {} sent + {} dropped {:?}",
+        ledger.received,
+        ledger.copies,
+        ledger.sent,
+        ledger.dropped(),
+        ledger.drops
+    );
+    let mut faults = faults.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    faults.extend(ledger.imbalance());
+    faults.extend(end.not_as_at_the_start(&quiet));
+    faults.extend(lab.down()?);
+    for fault in &faults {
+        println!("WRONG: {fault}");
+    }
+    println!("{}", if faults.is_empty() { "nothing was lost, nothing grew" } else { "soak failed" });
+    Ok(faults.is_empty())
+}
+
+/// Traffic and churn until `time` is over.
+fn drive(lab: &Lab<'_>, time: Duration, faults: &Faults) -> Result<()> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for traffic in TRAFFIC {
+            let (over, faults) = (&over, &faults);
+            scope.spawn(move || keep_going(lab, traffic, over, faults));
+        }
+        let outcome = churn(lab, time, faults);
+        // Relaxed: nothing is published with it, the threads only have to see it soon
+        over.store(true, Ordering::Relaxed);
+        outcome
+    })
+}
+
+fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults) -> Result<()> {
+    let (start, mut churn, mut watch) = (Instant::now(), Churn::default(), Watch::default());
+    while start.elapsed() < time {
+        if let Err(failure) = churn.step(lab) {
+            note(faults, failure.to_string());
+        }
+        // always at the same point of the swing, so that the numbers of files and frames can be compared
+        if churn.at_rest() && watch.is_due() {
+            let vitals = lab.vitals()?;
+            println!("{:>5} s: {vitals}, ports: +{} -{}", start.elapsed().as_secs(), churn.added, churn.removed);
+            watch.take(vitals);
+        }
+        let steps = churn.added + churn.removed;
+        thread::sleep((STEP * steps).saturating_sub(start.elapsed()));
+    }
+    churn.empty(lab)?;
+    for growth in watch.growth() {
+        note(faults, growth);
+    }
+    Ok(())
+}
+
+/// One kind of traffic, for a bounded time.
+type Traffic = fn(&Path) -> Result<()>;
+
+const TRAFFIC: [Traffic; 5] = [
+    |directory| tcp(directory, "plxb-t1", "plxb-x1", "10.78.0.3", 5301),
+    |directory| tcp(directory, "plxb-x2", "plxb-t2", "10.78.0.2", 5302),
+    |directory| {
+        let flow = Flow { from: "plxb-t1", to: "plxb-x2", address: "10.78.0.4", port: 5303, seconds: FLOW };
+        flow.udp(directory, "200M")
+    },
+    |_| ping("plxb-t2", &["-f", "10.78.0.3"]),
+    // to everybody: copies for every port there is
+    |_| ping("plxb-x1", &["-b", "-i", "0.01", "10.78.0.255"]),
+];
+
+fn tcp(directory: &Path, from: &str, to: &str, address: &str, port: u16) -> Result<()> {
+    let flow = Flow { from, to, address, port, seconds: FLOW };
+    let outcome = flow.tcp(directory, 1)?;
+    if outcome.gbits > 0.0 { Ok(()) } else { Err(Failure(format!("TCP from {from} to {to} moved nothing"))) }
+}
+
+fn ping(from: &str, more: &[&str]) -> Result<()> {
+    let seconds = FLOW.to_string();
+    let argv = [&["ping", "-n", "-q", "-w", &seconds], more].concat();
+    let outcome = run(&within(from, &argv));
+    // nobody answers to everybody
+    if more.contains(&"-b") { Ok(()) } else { outcome.map(drop) }
+}
+
+fn keep_going(lab: &Lab<'_>, traffic: Traffic, over: &AtomicBool, faults: &Faults) {
+    while !over.load(Ordering::Relaxed) {
+        if let Err(failure) = traffic(&lab.world.directory) {
+            note(faults, format!("traffic: {failure}"));
+            thread::sleep(STEP);
+        }
+    }
+}
+
+impl<'a> Lab<'a> {
+    fn up(world: &'a World) -> Result<Self> {
+        let (pollux, file) = (world.pollux.display().to_string(), world.write("soak.yaml", LAB)?);
+        let socket = world.directory.join("soak.sock").display().to_string();
+        run(&[&pollux, "--socket", &socket, "lab", "up", &file])?;
+        let log = File::open(LOG).during(LOG)?;
+        let status = ask(&pollux, &socket, "status")?;
+        let pid = status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.ok_or_else(|| Failure("pollux status does not say its pid".into()))?;
+        for node in ["plxb-t1", "plxb-t2", "plxb-x1", "plxb-x2"] {
+            ip(&format!("-n {node} link set lo up"))?;
+        }
+        Ok(Self { world, pollux, socket, file, pid, log })
+    }
+
+    fn ledger(&self) -> Result<Ledger> {
+        Ok(Ledger::of(&ask(&self.pollux, &self.socket, "stats")?))
+    }
+
+    fn vitals(&self) -> Result<Vitals> {
+        Vitals::of(self.pid, &ask(&self.pollux, &self.socket, "stats")?)
+    }
+
+    fn order(&self, words: &[&str]) -> Result<()> {
+        run(&[&[self.pollux.as_str(), "--socket", &self.socket], words].concat()).map(drop)
+    }
+
+    /// Takes the lab down; what it complained about, then or before.
+    fn down(&mut self) -> Result<Vec<String>> {
+        let said = run(&[&self.pollux, "--socket", &self.socket, "lab", "down", &self.file]);
+        let mut faults: Vec<String> = match said {
+            Ok(said) if said.contains("came home") => Vec::new(),
+            Ok(said) => vec![format!("lab down: {}", said.trim())],
+            Err(failure) => vec![failure.to_string()],
+        };
+        faults.extend(self.ended()?);
+        // the file may be deleted by now, our descriptor still reads it
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).during(LOG)?;
+        faults.extend(warnings(&log));
+        Ok(faults)
+    }
+
+    /// How the daemon ended, if not well. It is our child by now: its parent, `lab up`, is long gone, and we are the
+    /// first process here.
+    fn ended(&self) -> Result<Option<String>> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).during("the daemon's pid")?);
+        let ended = wait_for(SETTLING, || match waitpid(pid, Some(WaitPidFlag::WNOHANG)).during("the daemon")? {
+            WaitStatus::StillAlive => Ok(None),
+            status => Ok(Some(status)),
+        });
+        Ok(match ended? {
+            Some(WaitStatus::Exited(_, 0)) => None,
+            Some(status) => Some(format!("the daemon ended badly: {status:?}")),
+            None => Some("the daemon is still there after `lab down`".into()),
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! The receiving end for raw frames: an XDP program in station B that drops everything, and its count.
+
+use crate::failure::{Failure, Result};
+use crate::process::{ip, run, within};
+use crate::rig::{DEV_A, DEV_B, Subject};
+use crate::world::{A, B, World};
+use serde_json::Value;
+
+const SOURCE: &str = include_str!("sink.bpf.c");
+
+/// Station B, swallowing.
+#[derive(Debug)]
+pub struct Sink {
+    native: bool,
+}
+
+impl Sink {
+    /// Attaches the program to station B's interface.
+    pub fn attach(world: &World, subject: Subject) -> Result<Self> {
+        let source = world.write("sink.bpf.c", SOURCE)?;
+        let object = world.directory.join("sink.o").display().to_string();
+        run(&["clang", "-O2", "-target", "bpf", "-c", &source, "-o", &object])?;
+        // macvlan and TAP have no native XDP worth the name: there the interface's own count is taken
+        let native = subject != Subject::Macvlan;
+        let how = if native { "xdpdrv" } else { "xdpgeneric" };
+        ip(&format!("-n {B} link set dev {DEV_B} {how} obj {object} sec xdp"))?;
+        Ok(Self { native })
+    }
+
+    /// Frames that arrived so far.
+    pub fn count(&self) -> Result<u64> {
+        if !self.native {
+            return interface(B, DEV_B, "rx", "packets");
+        }
+        let text = run(&within(B, &["ethtool", "-S", DEV_B]))?;
+        let drops = text.lines().filter(|line| line.contains("xdp_drops"));
+        Ok(drops.filter_map(|line| line.rsplit(':').next()?.trim().parse::<u64>().ok()).sum())
+    }
+}
+
+/// Frames station A tried to send so far.
+pub fn offered() -> Result<u64> {
+    Ok(interface(A, DEV_A, "tx", "packets")? + interface(A, DEV_A, "tx", "dropped")?)
+}
+
+fn interface(netns: &str, dev: &str, direction: &str, what: &str) -> Result<u64> {
+    let text = ip(&format!("-n {netns} -j -s link show dev {dev}"))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|error| Failure(format!("ip -j: {error}")))?;
+    let count = answer[0]["stats64"][direction][what].as_u64();
+    count.ok_or_else(|| Failure(format!("ip -j says nothing of {direction} {what} of {dev}")))
+}
