@@ -6,6 +6,7 @@ use crate::lab::{FOUR, Lab, Traces, ask, balanced, binary, lan, pollux};
 use crate::traffic::{node_of, ping, serve, v4};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The daemon.
@@ -67,6 +68,30 @@ fn after_kill_9_lab_down_removes_everything() {
         lab.up();
         kill_mid_traffic();
         pollux(&["lab", "down", &lab.file]).ok();
+        before.gone();
+    });
+}
+
+/// Killed at each stage of starting: the next start finds a journal of half a lab.
+#[test]
+fn after_kill_9_while_starting_the_next_start_succeeds() {
+    world("after_kill_9_while_starting_the_next_start_succeeds", || {
+        let before = Traces::now();
+        let lab = Lab::new(&lan("plxt-start", &FOUR));
+        for stage in
+            ["/run/pollux/plxt-start.state", "/run/pollux/pollux.sock", "/run/netns/plxt-t1", "/run/netns/plxt-v2"]
+        {
+            let mut switch =
+                Command::new(binary()).args(["run", "-c", &lab.file]).stderr(Stdio::null()).spawn().expect("pollux");
+            // No pause between looks: a whole start takes some hundredths of a second.
+            while !Path::new(stage).exists() {
+                assert!(switch.try_wait().expect("a child").is_none(), "ended before {stage} was there");
+            }
+            end(switch);
+        }
+        lab.up();
+        ping(&node_of(0), &v4(3));
+        lab.down();
         before.gone();
     });
 }

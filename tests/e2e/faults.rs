@@ -7,6 +7,8 @@ use crate::common::{frame, wait_until};
 use crate::lab::{FOUR, Lab, Traces, ask, balanced, drops, lan, node};
 use crate::traffic::{answers, node_of, ping, v4};
 use serde_json::Value;
+use std::fs;
+use std::process::Command;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const STATION: [u8; 6] = [0x02, 0, 0, 0, 2, 1];
@@ -124,6 +126,28 @@ fn namespaces_deleted_under_us_fail_alone() {
         fails_alone("v2", (0, 2));
         run(&["ip", "netns", "del", &node("t2")]);
         fails_alone("t2", (0, 2));
+        lab.down();
+        before.gone();
+    });
+}
+
+#[test]
+fn a_process_that_ends_takes_its_port_along() {
+    world("a_process_that_ends_takes_its_port_along", || {
+        let before = Traces::now();
+        let mut process = Command::new("unshare").args(["--net", "sleep", "1000"]).spawn().expect("unshare");
+        let namespace = || fs::read_link(format!("/proc/{}/ns/net", process.id())).ok();
+        let ours = fs::read_link("/proc/thread-self/ns/net").ok();
+        wait_until("a namespace of its own", || namespace() != ours);
+        let good = lan("plxt-pid", &FOUR[..2]);
+        let lab = Lab::new(&format!(
+            "{good}  p: {{ kind: tap, pid: {}, ifname: eth9, ip: [10.99.0.9/24], domain: lan }}\n",
+            process.id()
+        ));
+        lab.up();
+        ping(&node_of(0), "10.99.0.9");
+        process.kill().and_then(|()| process.wait()).expect("its end");
+        fails_alone("p", (0, 1));
         lab.down();
         before.gone();
     });

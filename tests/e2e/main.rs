@@ -12,6 +12,7 @@ mod churn;
 mod configs;
 mod crash;
 mod demo;
+mod device;
 mod domains;
 mod faults;
 mod input;

@@ -27,14 +27,12 @@ pub fn node_of(n: usize) -> String {
     node(FOUR[n].0)
 }
 
-fn ping_command<'a>(from: &'a str, to: &'a str) -> [&'a str; 14] {
-    ["ip", "netns", "exec", from, "ping", "-n", "-q", "-c", "3", "-i", "0.01", "-W", "5", to]
-}
-
-/// Three pings, three answers.
+/// Two pings, two answers. One by one: after a first answer ping waits for others no longer than two round trips, which is
+/// too short on a busy machine.
 pub fn ping(from: &str, to: &str) {
-    let said = run(&ping_command(from, to));
-    assert!(said.contains(" 3 received"), "{from} to {to}: {said}");
+    for _ in 0..2 {
+        run(&["ip", "netns", "exec", from, "ping", "-n", "-q", "-c", "1", "-W", "5", to]);
+    }
 }
 
 /// Whether one ping is answered.

@@ -131,6 +131,38 @@ fn neighbours_that_come_and_go_cost_nothing_on_two_workers() {
     neighbours_come_and_go(2);
 }
 
+/// A port is removed with frames under way to it, and its id is used again in the other domain, which hears nothing.
+fn an_id_is_used_again(workers: usize) {
+    let pool = pool(16384);
+    let (mut switch, ports) = introduced(&pool, workers, 3);
+    let [(sender, red), (_, blue), _] = [ports[0], ports[1], ports[2]];
+    for round in 0..200 {
+        let flood: Vec<_> = (0..64).map(|i| frame(BROADCAST, station(sender), round * 64 + i, 100)).collect();
+        let first = switch.add_port(red, u32::MAX);
+        switch.inject(sender, &flood);
+        switch.remove_port(first);
+        let second = switch.add_port(blue, u32::MAX);
+        assert_eq!(first, second, "the id is used again");
+        switch.inject(sender, &flood);
+        switch.settle();
+        assert_eq!(switch.collect_from(second), Vec::<Vec<u8>>::new(), "frames of another domain");
+        switch.remove_port(second);
+        switch.output();
+    }
+    let (total, free) = switch.finish();
+    assert_eq!(free, total, "free frames at the end");
+}
+
+#[test]
+fn an_id_used_again_hears_nothing_of_its_former_domain_on_one_worker() {
+    an_id_is_used_again(1);
+}
+
+#[test]
+fn an_id_used_again_hears_nothing_of_its_former_domain_on_two_workers() {
+    an_id_is_used_again(2);
+}
+
 /// Nobody reads at one port: what does not fit there is dropped there, and another port gets everything.
 fn a_port_nobody_reads(workers: usize) {
     let pool = pool(16384);

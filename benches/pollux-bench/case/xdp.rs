@@ -90,19 +90,20 @@ impl Look {
             facts.push(("CPU ns/frame".to_owned(), (now - then) as f64 / arrived));
         }
         if let (Some(now), Some(then)) = (&self.ledger, &before.ledger) {
-            facts.extend(inside(now, then));
+            facts.extend(inside(now, then, seconds));
         }
         (arrived / seconds / 1e6, facts)
     }
 }
 
-/// What Pollux says of itself: drops by reason, and how fast it is while it is not idle.
-fn inside(now: &Ledger, then: &Ledger) -> Facts {
+/// What Pollux says of itself: drops by reason, and what it does while it is not idle.
+fn inside(now: &Ledger, then: &Ledger, seconds: f64) -> Facts {
     let received = (now.received - then.received).max(1) as f64;
     let dropped = |(reason, n): (&String, &u64)| {
         let more = n - then.drops.get(reason).unwrap_or(&0);
         (format!("{reason} %"), more as f64 / received * 100.0)
     };
-    let work = ("work ns/frame".to_owned(), now.ns_per_frame);
-    now.drops.iter().map(dropped).chain([work]).collect()
+    let work_ns = now.work_ns - then.work_ns;
+    let work = [("work ns/frame".to_owned(), work_ns / received), ("work %".to_owned(), work_ns / seconds / 1e7)];
+    now.drops.iter().map(dropped).chain(work).collect()
 }

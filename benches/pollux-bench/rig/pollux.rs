@@ -105,15 +105,16 @@ pub struct Ledger {
     pub sent: u64,
     /// Dropped, by reason.
     pub drops: BTreeMap<String, u64>,
-    /// Mean nanoseconds of work per frame, idle turns left out.
-    pub ns_per_frame: f64,
+    /// Nanoseconds the workers spent on turns that moved frames; time others had the core is in it.
+    pub work_ns: f64,
 }
 
 impl Ledger {
     /// Of an answer to `stats -j`.
     pub fn of(stats: &Value) -> Self {
-        let ns_per_frame = stats["workers"][0]["ns_per_frame"].as_f64().unwrap_or(f64::NAN);
-        let mut ledger = Self { ns_per_frame, ..Self::default() };
+        let worked = |worker: &Value| Some(worker["frames"].as_f64()? * worker["ns_per_frame"].as_f64()?);
+        let workers = stats["workers"].as_array().into_iter().flatten();
+        let mut ledger = Self { work_ns: workers.filter_map(worked).sum(), ..Self::default() };
         let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());
         for port in live.chain([&stats["removed"]]) {
             let count = |name: &str| port[name].as_u64().unwrap_or(0);

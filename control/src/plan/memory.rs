@@ -7,6 +7,7 @@
 use super::{Check, Plan, PortPlan, Shape};
 use crate::config::{Config, Hugepages};
 use crate::machine::Machine;
+use dataplane::pmd::af_xdp::{FILL_FRAMES, TX_RING};
 
 /// Frames of an arena unless the file says otherwise (and the ports need no more).
 pub const DEFAULT_FRAMES: u32 = 16384;
@@ -20,8 +21,8 @@ const MOST_FDB_ENTRIES: u64 = 1 << 24;
 const CHUNK: u64 = 2048;
 const HUGE_PAGE: u64 = 2 << 20;
 
-/// Frames per AF_XDP queue: fill ring and TX ring of 2048 each.
-const PER_XDP_QUEUE: u64 = 2048 + 2048;
+/// Frames per AF_XDP queue: those in its fill ring, and a full TX ring.
+const PER_XDP_QUEUE: u64 = FILL_FRAMES as u64 + TX_RING as u64;
 /// Frames per TAP queue: read buffers, and one GSO frame of 64 KiB being written.
 const PER_TAP_QUEUE: u64 = 64;
 /// Frames per worker: its cache may hold twice its size of 512.

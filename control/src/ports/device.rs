@@ -61,6 +61,7 @@ fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
         rx_queues: queues(&sysfs, "rx-", link.rx_queues),
         tx_queues: queues(&sysfs, "tx-", link.tx_queues),
         driver: driver(&sysfs, &link),
+        mtu: device.mtu.unwrap_or(link.mtu),
     };
     Ok((link, config))
 }

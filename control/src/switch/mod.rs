@@ -177,7 +177,10 @@ impl Switch {
     fn open(&mut self, plan: PortPlan) -> Result<(), PortError> {
         let domain = self.domains.get(&plan.domain).copied().unwrap_or(DomainId(u16::MAX));
         let open = ports::open(&mut self.workshop(), &plan, domain)?;
-        self.pin_fixed(&plan, domain, &open)?;
+        if let Err(error) = self.pin_fixed(&plan, domain, &open) {
+            ports::close(&mut self.workshop(), &plan.name, open);
+            return Err(error);
+        }
         tracing::info!(port = plan.name, kind = %plan.kind(), domain = plan.domain, mode = open.mode, "port is up");
         self.plan.ports.push(plan.clone());
         self.ports.push(LivePort { plan, state: PortState::Open(Box::new(open)) });

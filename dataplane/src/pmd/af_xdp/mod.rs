@@ -24,10 +24,12 @@ use program::{VLAN_META_LEN, VlanTag, parse_vlan_meta};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Entries of each of a queue's four rings. 2048 showed `rx_ring_full` whenever the worker lost its core for a moment.
-pub const RING_SIZE: u32 = 4096;
-/// Frames kept in the fill ring: as many as the RX ring can deliver.
-pub const FILL_FRAMES: u32 = RING_SIZE / 2;
+/// Entries of a queue's RX and fill rings. 2048 showed `rx_ring_full` whenever the worker lost its core for a moment.
+pub const RX_RING: u32 = 4096;
+/// Entries of its TX and completion rings: the most frames a port that does not drain can hold.
+pub const TX_RING: u32 = 2048;
+/// Frames kept in the fill ring.
+pub const FILL_FRAMES: u32 = 2048;
 /// Completions taken at a time.
 const REAP: u32 = 64;
 
@@ -49,6 +51,8 @@ pub struct AfXdp {
     queue: af_xdp::Queue,
     owner: Owner,
     abilities: Abilities,
+    /// Most bytes of a frame, or of a segment of a GSO frame.
+    max_frame: usize,
     /// Frames the fill ring lacks.
     fill_deficit: u32,
     /// Frames lent for transmission and not completed.
@@ -149,7 +153,7 @@ impl AfXdp {
             mem.free_burst(burst);
             return n;
         }
-        let room = self.queue.tx.reserve(RING_SIZE);
+        let room = self.queue.tx.reserve(TX_RING);
         let (mut at, mut taken) = (0, 0);
         for mbuf in burst.iter() {
             let needed = descriptors(mem.pool(), mbuf);
@@ -172,6 +176,13 @@ impl AfXdp {
     fn transmit(&mut self, mbuf: Mbuf, slot: u32, mem: &mut MempoolCache, stats: &PortCounters) -> u32 {
         let bytes = mbuf.len();
         let offload = mem.pool().offload(&mbuf);
+        let longest =
+            if offload.gso == Gso::None { bytes } else { usize::from(offload.hdr_len) + usize::from(offload.gso_size) };
+        if longest > self.max_frame {
+            stats.drop_n(DropReason::Oversize, 1);
+            mem.free(mbuf);
+            return slot;
+        }
         if offload.gso == Gso::None {
             return match self.push(mbuf, offload, slot, mem.pool(), stats) {
                 Ok(next) => {

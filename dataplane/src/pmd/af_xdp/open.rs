@@ -7,7 +7,8 @@
 #![allow(unsafe_code)]
 
 use super::program::{ProgramError, XdpProgram};
-use super::{Abilities, AfXdp, FILL_FRAMES, RING_SIZE};
+use super::{Abilities, AfXdp, FILL_FRAMES, RX_RING, TX_RING};
+use crate::eth::{HEADER_LEN, TAG_LEN};
 use crate::mem::{CHUNK_SIZE, Mempool, MempoolCache};
 use af_xdp::{OpenError, SocketConfig, Umem, Unbound};
 use std::io;
@@ -27,6 +28,8 @@ pub struct XdpConfig {
     pub tx_queues: u16,
     /// Its driver, e.g. `veth`; decides whether partial checksums are to be expected.
     pub driver: String,
+    /// Its layer-3 MTU: longer frames are dropped here, by name, not by the kernel in silence.
+    pub mtu: u32,
 }
 
 /// Why there is no port.
@@ -135,9 +138,10 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
             .map_err(|source| XdpError::Program { ifname: ifname(), source })?;
         Ok((open, abilities))
     });
+    let max_frame = max_frame(config);
     match inserted {
         Ok((queue, abilities)) => {
-            Ok(AfXdp { queue, owner, abilities, fill_deficit: 0, in_flight: 0, partial: None, fault: None })
+            Ok(AfXdp { queue, owner, abilities, max_frame, fill_deficit: 0, in_flight: 0, partial: None, fault: None })
         }
         Err(error) => {
             pool.sweep(owner);
@@ -146,12 +150,19 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
     }
 }
 
+/// Most bytes of a frame that the kernel passes on: a veth's peer takes one tag above its MTU (is_skb_forwardable), a
+/// NIC two.
+fn max_frame(config: &XdpConfig) -> usize {
+    let tags = if config.driver == "veth" { 1 } else { 2 };
+    config.mtu as usize + HEADER_LEN + tags * TAG_LEN
+}
+
 fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
     let mut socket = SocketConfig::new(config.ifindex, queue.into());
-    (socket.rx_size, socket.tx_size) = (RING_SIZE, RING_SIZE);
-    (socket.fill_size, socket.completion_size) = (RING_SIZE, RING_SIZE);
+    (socket.rx_size, socket.fill_size) = (RX_RING, RX_RING);
+    (socket.tx_size, socket.completion_size) = (TX_RING, TX_RING);
     // Copy mode sends 32 frames per system call unless told otherwise (trap 6).
-    socket.tx_budget = Some(RING_SIZE);
+    socket.tx_budget = Some(TX_RING);
     // A physical port in copy mode is held back by the default of 208 KiB (trap 18).
     socket.send_buffer = Some(16 << 20);
     socket
