@@ -110,13 +110,13 @@ impl Engine {
                 switch: Switch::new(Arc::clone(&self.fdb)),
                 mem: MempoolCache::new(&self.pool),
                 mesh,
-                idle: Idle::new(poll)?,
+                idle: Idle::new(poll),
                 counters: Arc::clone(&counters),
                 mailbox: Arc::clone(&mailbox),
                 outbox: Arc::clone(&self.outbox),
                 clock: Arc::clone(&self.clock),
             };
-            let thread = spawn(cores[index], Worker::new(parts)?)?;
+            let thread = spawn(cores[index], Worker::new(parts))?;
             self.workers.push(WorkerHandle { core: cores[index], mailbox, counters, thread });
         }
         Ok(())

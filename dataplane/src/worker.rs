@@ -22,7 +22,9 @@ use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters, WorkerCounters};
 use crate::switch::Switch;
+use nix::poll::{PollFd, PollFlags};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -96,10 +98,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        parts.idle.watch(&*parts.mailbox.wakeup)?;
+    pub(crate) fn new(parts: Parts) -> Self {
         let routes = vec![Route::Nowhere; MAX_PORTS].into_boxed_slice();
-        Ok(Self { queues: Vec::new(), routes, parts, backlog: Backlog::None, running: true })
+        Self { queues: Vec::new(), routes, parts, backlog: Backlog::None, running: true }
     }
 
     /// Polls until told to stop.
@@ -112,11 +113,15 @@ impl Worker {
             from = now;
             if moved > 0 {
                 self.parts.idle.busy(now);
-            } else if self.running && self.parts.idle.is_tired(now, self.backlog) {
-                self.sleep();
-                from = lcore::cycles();
-                self.parts.counters.worker.total_cycles.add(from.wrapping_sub(now));
+                continue;
             }
+            if self.running && self.parts.idle.is_tired(now, self.backlog) {
+                self.sleep();
+            } else {
+                self.parts.idle.pause(now);
+            }
+            from = lcore::cycles();
+            self.parts.counters.worker.total_cycles.add(from.wrapping_sub(now));
         }
         let queues = self.queues.into_iter().flatten().map(|q| q.pmd).collect();
         Remains { queues, inbound: self.parts.mesh.into_inbound() }
@@ -196,24 +201,24 @@ impl Worker {
     fn check(&mut self, i: usize) {
         let Some(queue) = &mut self.queues[i] else { return };
         let Some(error) = queue.pmd.fault() else { return };
+        // From now on it is neither polled nor waited for: a dead descriptor is always ready.
         queue.failed = true;
-        // A dead descriptor is always ready: watching it would keep the worker awake.
-        if let Some(fd) = queue.pmd.wait_fd() {
-            self.parts.idle.unwatch(fd);
-        }
         let error = io::Error::new(error.kind(), error.to_string());
         self.parts.outbox.post(Event::PortFault { port: queue.port, error });
     }
 
     fn sleep(&mut self) {
-        let Parts { mailbox, mesh, idle, counters, .. } = &self.parts;
+        let Parts { mailbox, mesh, counters, .. } = &self.parts;
         let mut may = mailbox.wakeup.doze(|| !mailbox.is_empty() || mesh.has_work());
         for queue in self.queues.iter_mut().flatten() {
             may &= queue.pmd.doze();
         }
         if may {
             counters.worker.sleeps.add(1);
-            idle.sleep(self.backlog);
+            let live = self.queues.iter().flatten().filter(|q| !q.failed);
+            let fds = live.filter_map(|q| q.pmd.wait_fd()).chain([mailbox.wakeup.as_fd()]);
+            let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            Idle::sleep(&mut fds, self.backlog);
         }
         mailbox.wakeup.up();
         mailbox.wakeup.clear();
@@ -279,11 +284,7 @@ impl Worker {
     }
 
     fn attach(&mut self, port: PortId, pmd: Pmd) {
-        let mut queue = Queue { port, pmd, failed: false };
-        if let Some(Err(error)) = queue.pmd.wait_fd().map(|fd| self.parts.idle.watch(fd)) {
-            queue.failed = true;
-            self.parts.outbox.post(Event::PortFault { port, error });
-        }
+        let queue = Queue { port, pmd, failed: false };
         match self.queues.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(queue),
             None => self.queues.push(Some(queue)),
@@ -292,11 +293,7 @@ impl Worker {
 
     fn detach(&mut self, port: PortId) -> Vec<Pmd> {
         let gone = self.queues.iter_mut().filter_map(|slot| slot.take_if(|q| q.port == port));
-        let pmds: Vec<Pmd> = gone.map(|q| q.pmd).collect();
-        for fd in pmds.iter().filter_map(Pmd::wait_fd) {
-            self.parts.idle.unwatch(fd);
-        }
-        pmds
+        gone.map(|q| q.pmd).collect()
     }
 
     /// Deals with everything that other workers had sent when this was called; the rings are bounded, and so is this.

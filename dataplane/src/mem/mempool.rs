@@ -204,7 +204,14 @@ impl Mempool {
     /// Starts to fetch the frame's header into the cache.
     #[inline]
     pub fn prefetch(&self, mbuf: &Mbuf) {
-        let at = self.arena.at(mbuf.chunk, mbuf.off.into());
+        self.prefetch_at(u64::from(mbuf.chunk) * CHUNK_SIZE as u64 + u64::from(mbuf.off));
+    }
+
+    /// Starts to fetch the cache line at `addr`, in bytes from the base of the arena.
+    #[inline]
+    pub fn prefetch_at(&self, addr: u64) {
+        let offset = usize::try_from(addr).unwrap_or(0);
+        let at = self.arena.base().as_ptr().wrapping_add(offset);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; it faults on no address.
         unsafe {

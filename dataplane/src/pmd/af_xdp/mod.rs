@@ -67,6 +67,14 @@ impl AfXdp {
     pub fn rx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "32")]
         let n = self.queue.rx.peek(BURST_SIZE as u32);
+        // The kernel wrote the frames on another core: all headers are asked for before the first is looked at.
+        for i in 0..n {
+            let addr = self.queue.rx.read(i).addr;
+            self.owner.pool().prefetch_at(addr);
+            if self.abilities.vlan_meta {
+                self.owner.pool().prefetch_at(addr.wrapping_sub(VLAN_META_LEN as u64));
+            }
+        }
         for i in 0..n {
             let desc = self.queue.rx.read(i);
             self.receive(desc, burst, mem, stats);
