@@ -28,8 +28,8 @@ pub fn must_be_idle() -> Result<()> {
     }
     let percent = used * 100.0;
     fail(format!(
-        "the machine is busy (load average {load:.2}, {percent:.0} % of all cores in use), the figures would mean little: \
-         wait until it is idle, or add --force to measure all the same"
+        "the machine is busy (load average {load:.2}, {percent:.0} % of all cores in use), the figures would mean \
+         little: wait until it is idle, or add --force to measure all the same"
     ))
 }
 

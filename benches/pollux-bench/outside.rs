@@ -8,11 +8,12 @@ use crate::world;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
+const LOCK: &str = "/run/pollux-bench.lock";
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
 /// 2 MiB each: 64 for testpmd as generator, 64 for testpmd as switch, the rest for the arena and table of Pollux.
 const PAGES: u64 = 192;
@@ -30,6 +31,7 @@ pub fn outside(cli: &Cli) -> Result<bool> {
         }
     }
     world::pollux_binary()?;
+    let _alone = alone()?;
     if !cli.options.force {
         host::must_be_idle()?;
     }
@@ -38,6 +40,17 @@ pub fn outside(cli: &Cli) -> Result<bool> {
     let _pages = if cli.command.uses_testpmd() { Some(HugePages::reserve(PAGES)?) } else { None };
     let mut inner = start(directory.path())?;
     attend(&mut inner, &signals)
+}
+
+/// Two runs at once would measure each other, and each would take the other's huge pages for the machine's. The kernel
+/// lets go of the lock when the process ends, however it ends.
+fn alone() -> Result<File> {
+    let file = File::create(LOCK).during(LOCK)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => fail("another pollux-bench is running: wait for it"),
+        Err(TryLockError::Error(error)) => fail(format!("{LOCK}: {error}")),
+    }
 }
 
 impl Case {
@@ -90,7 +103,7 @@ fn attend(inner: &mut Child, signals: &SignalFd) -> Result<bool> {
 
 /// Huge pages on top of those the machine had.
 struct HugePages {
-    before: u64,
+    more: u64,
     now: u64,
 }
 
@@ -98,9 +111,11 @@ impl HugePages {
     fn reserve(more: u64) -> Result<Self> {
         let before = pages()?;
         fs::write(NR_HUGEPAGES, (before + more).to_string()).during(NR_HUGEPAGES)?;
-        let reserved = Self { before, now: pages()? };
-        if reserved.now < before + more {
-            let got = reserved.now - before;
+        let now = pages()?;
+        // what was obtained is given back by the drop, also if it is too little
+        let reserved = Self { more: now.saturating_sub(before), now };
+        if reserved.more < more {
+            let got = reserved.more;
             return fail(format!("only {got} of {more} huge pages of 2 MiB could be reserved: free memory or reboot"));
         }
         Ok(reserved)
@@ -109,15 +124,14 @@ impl HugePages {
 
 impl Drop for HugePages {
     fn drop(&mut self) {
-        match pages() {
-            Ok(now) if now != self.now => {
-                eprintln!("somebody set {NR_HUGEPAGES} to {now} meanwhile (it was {}): left as it is", self.before);
-            }
-            _ => {
-                if let Err(error) = fs::write(NR_HUGEPAGES, self.before.to_string()) {
-                    eprintln!("{NR_HUGEPAGES} could not be set back to {}: {error}", self.before);
-                }
-            }
+        // others may have added pages meanwhile: ours are taken off. If they set fewer, ours are gone already.
+        let given_back = match pages() {
+            Ok(now) if now < self.now => Ok(()),
+            Ok(now) => fs::write(NR_HUGEPAGES, (now - self.more).to_string()).during(NR_HUGEPAGES),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = given_back {
+            eprintln!("{} huge pages could not be given back: {failure}", self.more);
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Section {
     pub series: Vec<Series>,
     /// What must not be and was.
     pub faults: Vec<String>,
+    /// What a reader should know.
+    pub remarks: Vec<String>,
 }
 
 impl Section {
@@ -49,8 +51,8 @@ impl Section {
 
     /// As a Markdown table.
     pub fn markdown(&self) -> String {
-        let mut text =
-            format!("### {}\n\n{}\n\n| work | subject | {}, median | quartiles |", self.name, self.title, self.unit);
+        let Self { name, title, unit, .. } = self;
+        let mut text = format!("### {name}\n\n{title}\n\n| work | subject | {unit}, median | quartiles |");
         let columns = self.references.iter().map(|reference| format!(" ÷ {reference} |")).collect::<String>();
         let rule = "---|".repeat(5 + self.references.len());
         // writing to a String does not fail
@@ -62,6 +64,9 @@ impl Section {
             let (work, subject, middle) = (&series.work, &series.subject, figure(median(&series.values)));
             let _ = writeln!(text, "| {work} | {subject} | {middle} | {spread} |{ratios} {} |", facts(series));
         }
+        for remark in &self.remarks {
+            let _ = writeln!(text, "\n{remark}");
+        }
         for fault in &self.faults {
             let _ = writeln!(text, "\n**{fault}**");
         }
@@ -70,15 +75,19 @@ impl Section {
 
     fn json(&self) -> Value {
         let row = |series: &Series| {
+            let ratios = self.ratios(series).map(|(reference, ratio)| (reference.to_owned(), json!(ratio)));
             json!({
                 "subject": series.subject, "work": series.work, "values": series.values,
                 "median": median(&series.values),
-                "ratio": self.ratios(series).map(|(name, ratio)| (name.to_owned(), json!(ratio))).collect::<Map<_, _>>(),
+                "ratio": ratios.collect::<Map<_, _>>(),
                 "facts": series.facts,
             })
         };
         let rows: Vec<Value> = self.series.iter().map(row).collect();
-        json!({"name": self.name, "title": self.title, "unit": self.unit, "rows": rows, "faults": self.faults})
+        json!({
+            "name": self.name, "title": self.title, "unit": self.unit, "rows": rows,
+            "faults": self.faults, "remarks": self.remarks,
+        })
     }
 }
 

@@ -14,8 +14,17 @@ pub struct Reading {
     pub value: f64,
     /// Figures that go with it, by name.
     pub facts: Facts,
+    /// What else was found.
+    pub findings: Findings,
+}
+
+/// What is said of a subject in words.
+#[derive(Debug, Default)]
+pub struct Findings {
     /// What must not be and was.
     pub faults: Vec<String>,
+    /// What a reader should know.
+    pub remarks: Vec<String>,
 }
 
 /// What is measured in a section.
@@ -49,15 +58,15 @@ impl Section {
     fn take(&mut self, subject: &str, work: &str, reading: Result<Reading>) {
         let reading = reading.unwrap_or_else(|failure| Reading {
             value: f64::NAN,
-            faults: vec![failure.to_string()],
+            findings: Findings { faults: vec![failure.to_string()], ..Findings::default() },
             ..Reading::default()
         });
-        for fault in &reading.faults {
+        for fault in reading.findings.faults {
             eprintln!("  {fault}");
-            let fault = format!("{work}: {subject}: {fault}");
-            if !self.faults.contains(&fault) {
-                self.faults.push(fault);
-            }
+            push_new(&mut self.faults, format!("{work}: {subject}: {fault}"));
+        }
+        for remark in reading.findings.remarks {
+            push_new(&mut self.remarks, format!("{subject}: {remark}"));
         }
         let series = self.series_of(subject, work);
         series.values.push(reading.value);
@@ -73,5 +82,12 @@ impl Section {
             self.series.len() - 1
         });
         &mut self.series[place]
+    }
+}
+
+/// The same in every round is said once.
+fn push_new(list: &mut Vec<String>, text: String) {
+    if !list.contains(&text) {
+        list.push(text);
     }
 }

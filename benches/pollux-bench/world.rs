@@ -55,7 +55,8 @@ pub fn pollux_binary() -> Result<PathBuf> {
     let path = path.filter(|path| path.is_file());
     let path = path.and_then(|path| path.canonicalize().ok());
     path.ok_or_else(|| {
-        Failure("the pollux binary is neither beside pollux-bench nor named by POLLUX_BIN: `cargo build --release --workspace --bins`".into())
+        let what = "the pollux binary is neither beside pollux-bench nor named by POLLUX_BIN";
+        Failure(format!("{what}: `cargo build --release --workspace --bins`"))
     })
 }
 

@@ -5,13 +5,13 @@ use crate::cli::Options;
 use crate::cpu::Ticks;
 use crate::failure::{During, Result, fail};
 use crate::report::Section;
-use crate::rig::{Poll, Ports, Rig, SWITCH_CORE, Stations, Subject};
-use crate::rounds::{Course, Reading};
+use crate::rig::{Ledger, Poll, Ports, Rig, SWITCH_CORE, Stations, Subject};
+use crate::rounds::{Course, Facts, Reading};
 use crate::traffic::paced::send_while;
 use crate::traffic::sink::Sink;
 use crate::world::World;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SUBJECTS: [Subject; 5] =
     [Subject::Pollux(Ports::AfXdp, Poll::Adaptive), Subject::Testpmd, Subject::Ovs, Subject::Bridge, Subject::Direct];
@@ -36,10 +36,11 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
     Ok(section)
 }
 
+/// What happened in the time measured.
 struct Span {
     arrived: u64,
     cpu_ns: u64,
-    busy: f64,
+    facts: Facts,
 }
 
 fn one(world: &World, subject: Subject, time: Duration) -> Result<Reading> {
@@ -49,25 +50,45 @@ fn one(world: &World, subject: Subject, time: Duration) -> Result<Reading> {
     if span.arrived == 0 {
         return fail("nothing arrived");
     }
-    let pace = span.arrived as f64 / time.as_secs_f64() / 1e3;
-    let own_ns = span.cpu_ns as f64 / span.arrived as f64;
+    let value = span.cpu_ns as f64 / span.arrived as f64;
     let send_ns = sent.sending.as_nanos() as f64 / sent.frames.max(1) as f64;
-    let facts = vec![
-        ("kpps arrived".to_owned(), pace),
-        ("send ns".to_owned(), send_ns),
-        ("sum ns".to_owned(), own_ns + send_ns),
-        ("core 1 %".to_owned(), span.busy * 100.0),
-        ("refused".to_owned(), sent.refused as f64),
-    ];
-    Ok(Reading { value: own_ns, facts, faults: rig.inspect()? })
+    let mut facts = span.facts;
+    facts.push(("send ns".to_owned(), send_ns));
+    facts.push(("sum ns".to_owned(), value + send_ns));
+    facts.push(("refused".to_owned(), sent.refused as f64));
+    Ok(Reading { value, facts, findings: rig.inspect()? })
 }
 
 fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {
-    let core = u32::try_from(SWITCH_CORE).during("the switch's core")?;
     sleep(MARGIN);
-    let (arrived, cpu, ticks) = (sink.count()?, rig.cpu_ns()?, Ticks::now(Some(core))?);
+    let before = Look::take(rig, sink)?;
     sleep(time);
-    let (cpu_now, ticks_now) = (rig.cpu_ns()?, Ticks::now(Some(core))?);
-    let cpu_ns = cpu_now.unwrap_or(0) - cpu.unwrap_or(0);
-    Ok(Span { arrived: sink.count()? - arrived, cpu_ns, busy: ticks_now.busy_since(ticks) })
+    let after = Look::take(rig, sink)?;
+    let (arrived, seconds) = (after.arrived - before.arrived, (after.at - before.at).as_secs_f64());
+    let mut facts = vec![
+        ("kpps arrived".to_owned(), arrived as f64 / seconds / 1e3),
+        ("core 1 %".to_owned(), after.ticks.busy_since(before.ticks) * 100.0),
+    ];
+    if let (Some(now), Some(then)) = (after.ledger, before.ledger) {
+        facts.push(("work ns/frame".to_owned(), (now.work_ns - then.work_ns) / arrived.max(1) as f64));
+        facts.push(("sleeps/s".to_owned(), (now.sleeps - then.sleeps) as f64 / seconds));
+    }
+    let cpu_ns = after.cpu_ns.unwrap_or(0) - before.cpu_ns.unwrap_or(0);
+    Ok(Span { arrived, cpu_ns, facts })
+}
+
+struct Look {
+    at: Instant,
+    arrived: u64,
+    cpu_ns: Option<u64>,
+    ticks: Ticks,
+    ledger: Option<Ledger>,
+}
+
+impl Look {
+    fn take(rig: &Rig, sink: &Sink) -> Result<Self> {
+        let core = u32::try_from(SWITCH_CORE).during("the switch's core")?;
+        let (ledger, arrived) = (rig.ledger()?, sink.count()?);
+        Ok(Self { at: Instant::now(), arrived, cpu_ns: rig.cpu_ns()?, ticks: Ticks::now(Some(core))?, ledger })
+    }
 }

@@ -43,7 +43,7 @@ fn one(world: &World, namespaces: &[String]) -> Result<Reading> {
     let (after, more) = (cpu::of_process(daemon.pid())?, daemon.ledger()?.received);
     let facts = vec![("frames seen".to_owned(), (more - frames) as f64)];
     let value = (after - before) as f64 / TIME.as_secs_f64() / 1e7;
-    Ok(Reading { value, facts, faults: daemon.close()? })
+    Ok(Reading { value, facts, findings: daemon.close()? })
 }
 
 fn configuration(namespaces: &[String]) -> String {

@@ -33,7 +33,7 @@ pub fn regular(world: &World, options: &Options) -> Result<Section> {
         let rig = Rig::build(world, subject, Stations::Ip)?;
         let times = ping::every_2_ms(n)?;
         let facts = vec![("p99".to_owned(), quantile(&times, 0.99)), ("lowest".to_owned(), quantile(&times, 0.0))];
-        Ok(Reading { value: median(&times), facts, faults: rig.inspect()? })
+        Ok(Reading { value: median(&times), facts, findings: rig.inspect()? })
     })?;
     Ok(section)
 }
@@ -49,7 +49,7 @@ pub fn after_idleness(world: &World, options: &Options) -> Result<Section> {
         ping::once()?;
         sleep(IDLE);
         let value = ping::once()?;
-        Ok(Reading { value, faults: rig.inspect()?, ..Reading::default() })
+        Ok(Reading { value, findings: rig.inspect()?, ..Reading::default() })
     })?;
     Ok(section)
 }

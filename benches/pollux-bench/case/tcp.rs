@@ -53,5 +53,5 @@ fn one(world: &World, subject: Subject, streams: u32, seconds: u32) -> Result<Re
     if let (Some(now), Some(then)) = (rig.cpu_ns()?, before) {
         facts.push(("CPU %".to_owned(), (now - then) as f64 / f64::from(seconds) / 1e7));
     }
-    Ok(Reading { value: outcome.gbits, facts, faults: rig.inspect()? })
+    Ok(Reading { value: outcome.gbits, facts, findings: rig.inspect()? })
 }

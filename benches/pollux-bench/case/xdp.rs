@@ -39,7 +39,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
         name: "xdp",
         title: "One direction, veth to veth, generator testpmd txonly on core 0, switch on core 1, sink XDP_DROP.",
         unit: "Mpps",
-        references: names(&[Subject::Testpmd, Subject::Ovs, Subject::Bridge]),
+        references: names(&[Subject::Testpmd, Subject::Ovs, Subject::Bridge, Subject::Direct]),
         ..Section::default()
     };
     let subjects = chosen(&SUBJECTS, options)?;
@@ -60,7 +60,7 @@ fn one(world: &World, subject: Subject, bytes: u32, seconds: u32) -> Result<Read
     load.must_live()?;
     drop(load);
     let (value, facts) = after.since(&before);
-    Ok(Reading { value, facts, faults: rig.inspect()? })
+    Ok(Reading { value, facts, findings: rig.inspect()? })
 }
 
 /// The counts at one moment.

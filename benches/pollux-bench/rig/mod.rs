@@ -15,6 +15,7 @@ pub use pollux::{Daemon, Ledger, ask, warnings};
 use crate::cpu;
 use crate::failure::Result;
 use crate::process::Job;
+use crate::rounds::Findings;
 use crate::world::World;
 use ovs::Ovs;
 use std::fmt;
@@ -165,11 +166,11 @@ impl Rig {
         }
     }
 
-    /// Stops the subject, if it is ours, and says what was wrong with it; traffic must have ended.
-    pub fn inspect(self) -> Result<Vec<String>> {
+    /// Stops the subject, if it is ours, and says what can be said of it; traffic must have ended.
+    pub fn inspect(self) -> Result<Findings> {
         match self.switch {
             Switch::Pollux(daemon) => daemon.close(),
-            _ => Ok(Vec::new()),
+            _ => Ok(Findings::default()),
         }
     }
 }

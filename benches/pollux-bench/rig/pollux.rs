@@ -3,10 +3,11 @@
 use super::{DEV_A, DEV_B, MAC_A, MAC_B, Poll, Ports, SWITCH_CORE};
 use crate::failure::{During, Result, fail};
 use crate::process::{Job, run, wait_for};
+use crate::rounds::Findings;
 use crate::world::{A, B, World};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub fn between_stations(ports: Ports, poll: Poll) -> String {
         Ports::Tap => format!("{{ kind: tap, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
     };
     format!(
-        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\ndomains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}] }}\n\
+        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\n\
+         domains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}] }}\n\
          ports:\n  a: {}\n  b: {}\n",
         poll.name(),
         port("v0", A, DEV_A, MAC_A),
@@ -72,13 +74,23 @@ impl Daemon {
         Ok(Ledger::of(&self.ask("stats")?))
     }
 
-    /// Stops it in order. Says whether frames are unaccounted for, and every warning of its log.
-    pub fn close(mut self) -> Result<Vec<String>> {
+    /// Stops it in order. Says whether frames are unaccounted for, every warning of its log, and what it ran on.
+    pub fn close(mut self) -> Result<Findings> {
         sleep(SETTLING);
         let mut faults: Vec<String> = self.ledger()?.imbalance().into_iter().collect();
+        let remarks = vec![self.obtained()?];
         self.job.stop(Signal::SIGTERM, STOPPING)?;
         faults.extend(warnings(&self.job.said()));
-        Ok(faults)
+        Ok(Findings { faults, remarks })
+    }
+
+    /// What its ports and its memory obtained from the system.
+    fn obtained(&self) -> Result<String> {
+        let (ports, status) = (self.ask("ports")?, self.ask("status")?);
+        let ports = ports["ports"].as_array().into_iter().flatten();
+        let modes: BTreeSet<&str> = ports.filter_map(|port| port["mode"].as_str()).collect();
+        let (modes, memory) = (modes.into_iter().collect::<Vec<_>>().join(" | "), &status["memory"]);
+        Ok(format!("{modes}; {} frames in {}", memory["frames"], memory["backing"].as_str().unwrap_or("?")))
     }
 }
 
@@ -107,14 +119,20 @@ pub struct Ledger {
     pub drops: BTreeMap<String, u64>,
     /// Nanoseconds the workers spent on turns that moved frames; time others had the core is in it.
     pub work_ns: f64,
+    /// Times the workers slept.
+    pub sleeps: u64,
 }
 
 impl Ledger {
     /// Of an answer to `stats -j`.
     pub fn of(stats: &Value) -> Self {
         let worked = |worker: &Value| Some(worker["frames"].as_f64()? * worker["ns_per_frame"].as_f64()?);
-        let workers = stats["workers"].as_array().into_iter().flatten();
-        let mut ledger = Self { work_ns: workers.filter_map(worked).sum(), ..Self::default() };
+        let workers = || stats["workers"].as_array().into_iter().flatten();
+        let mut ledger = Self {
+            work_ns: workers().filter_map(worked).sum(),
+            sleeps: workers().filter_map(|worker| worker["sleeps"].as_u64()).sum(),
+            ..Self::default()
+        };
         let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());
         for port in live.chain([&stats["removed"]]) {
             let count = |name: &str| port[name].as_u64().unwrap_or(0);
@@ -157,7 +175,10 @@ mod tests {
 
     #[test]
     fn removed_ports_are_in_the_ledger() {
-        let port = |rx: u64, tx: u64, full: u64| json!({"rx_frames": rx, "tx_frames": tx, "flood_copies": 1, "drops": {"tx_full": full, "runt": 0}});
+        let port = |rx: u64, tx: u64, full: u64| {
+            let drops = json!({"tx_full": full, "runt": 0});
+            json!({"rx_frames": rx, "tx_frames": tx, "flood_copies": 1, "drops": drops})
+        };
         let stats = json!({"ports": {"a": port(10, 0, 0), "b": port(0, 8, 1)}, "removed": port(0, 3, 1)});
         let ledger = Ledger::of(&stats);
         assert_eq!((ledger.received, ledger.copies, ledger.sent, ledger.dropped()), (10, 3, 11, 2));

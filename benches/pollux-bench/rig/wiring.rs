@@ -5,6 +5,9 @@ use crate::failure::Result;
 use crate::process::{ip, run, within};
 use crate::world::{A, B, add_netns};
 
+/// With one per core veth would spread flows over queues that one switch thread serves anyway.
+const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+
 /// What was made; removed on drop.
 #[derive(Debug, Default)]
 pub struct Wiring {
@@ -37,9 +40,8 @@ impl Wiring {
     fn pair_to_each_station(&mut self) -> Result<()> {
         for (ours, theirs, netns, mac) in [("v0", DEV_A, A, MAC_A), ("w0", DEV_B, B, MAC_B)] {
             self.links.push(ours);
-            // queues: with one per core veth would spread flows over queues that one switch thread serves anyway
             ip(&format!(
-                "link add {ours} numtxqueues 1 numrxqueues 1 type veth peer name {theirs} netns {netns} address {mac} numtxqueues 1 numrxqueues 1"
+                "link add {ours} {ONE_QUEUE} type veth peer name {theirs} netns {netns} address {mac} {ONE_QUEUE}"
             ))?;
             ip(&format!("link set {ours} up"))?;
         }
@@ -66,9 +68,7 @@ impl Wiring {
     /// A's frames come in by a pair whose other end carries B's macvlan.
     fn macvlan_behind_pair(&mut self) -> Result<()> {
         self.links.push("v0");
-        ip(&format!(
-            "link add v0 numtxqueues 1 numrxqueues 1 type veth peer name {DEV_A} netns {A} address {MAC_A} numtxqueues 1 numrxqueues 1"
-        ))?;
+        ip(&format!("link add v0 {ONE_QUEUE} type veth peer name {DEV_A} netns {A} address {MAC_A} {ONE_QUEUE}"))?;
         ip("link set v0 up")?;
         self.macvlan("v0", DEV_B, B, MAC_B)
     }

@@ -7,6 +7,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// Where the switch writes down what it makes.
+const JOURNAL: &str = "/run/pollux/plxb-soak.state";
 const HANG_UP: Duration = Duration::from_millis(200);
 const EVERY: Duration = Duration::from_secs(30);
 /// The first looks do not count: caches fill, the allocator finds its size.
@@ -22,6 +24,7 @@ pub struct Vitals {
     rss_kib: u64,
     files: usize,
     frames: u64,
+    journal: u64,
 }
 
 impl Vitals {
@@ -38,6 +41,7 @@ impl Vitals {
             rss_kib: rss_kib(pid)?,
             files: fs::read_dir(&directory).during(&directory)?.count(),
             frames: workers.filter_map(|worker| worker["frames"].as_u64()).sum(),
+            journal: fs::metadata(JOURNAL).during(JOURNAL)?.len(),
         })
     }
 
@@ -56,8 +60,9 @@ impl Vitals {
 
 impl fmt::Display for Vitals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { free, total, rss_kib, files, frames } = self;
-        write!(f, "{free} of {total} frames free, RSS {rss_kib} KiB, {files} files open, {frames} frames switched")
+        let Self { free, total, rss_kib, files, frames, journal } = self;
+        write!(f, "{free} of {total} frames free, RSS {rss_kib} KiB, {files} files open, journal {journal} B, ")?;
+        write!(f, "{frames} frames switched")
     }
 }
 
