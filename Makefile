@@ -1,7 +1,7 @@
 # make demo   build, bring up four namespaces on one switch, ping and TCP between all of them, tear down
 # make test   all tests, the privileged ones included (root)
 # make lint   format, clippy, docs, licences
-# make bench  micro-benchmarks; `make compare` runs the harness against peers
+# make bench  micro-benchmarks; `make compare` measures against other switches, `make soak` loads one for 30 minutes
 # make loom   model checks of the lock-free code
 #
 # Every target sets up what it needs on a fresh Debian machine as root (`make deps`).
@@ -9,10 +9,9 @@
 CARGO ?= cargo
 PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq
 PEERS = dpdk dpdk-dev
-HUGEPAGES ?= 64
 export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
 
-.PHONY: all deps peers hugepages build demo test lint bench compare soak loom clean
+.PHONY: all deps peers build demo test lint bench compare soak loom clean
 
 all: build
 
@@ -52,8 +51,15 @@ lint: deps
 loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --release -p af-xdp -p dataplane --lib loom --target-dir target/loom
 
-bench:
+bench: deps
 	$(CARGO) bench --locked
+
+# Against the kernel bridge, macvlan, testpmd and, where it is installed, Open vSwitch: an idle machine, ten minutes.
+compare: build peers
+	target/release/pollux-bench all
+
+soak: build
+	target/release/pollux-bench soak --minutes 30
 
 clean:
 	$(CARGO) clean
