@@ -52,7 +52,7 @@ impl SleepFlag {
     }
 }
 
-/// A [`SleepFlag`] with the eventfd that ends the sleep.
+/// A `SleepFlag` with the eventfd that ends the sleep.
 #[derive(Debug)]
 pub struct Wakeup {
     flag: SleepFlag,

@@ -12,7 +12,8 @@ use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
+    Subject::Pollux(Ports::Veth, Poll::Busy),
     Subject::Pollux(Ports::AfXdp, Poll::Busy),
     Subject::Pollux(Ports::AfXdp, Poll::Adaptive),
     Subject::Testpmd,

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - M1: each chunk is free (in one cache or the shared list, once), or reached by exactly one token, or lent to
 //!   exactly one [`Owner`]. Tokens are made here only, from a chunk just taken off a free list or back from its owner.
-//! - M2: a chunk's bytes and [`Meta`] are touched only through its token (`&Mbuf` to read, `&mut Mbuf` to write).
+//! - M2: a chunk's bytes and `Meta` are touched only through its token (`&Mbuf` to read, `&mut Mbuf` to write).
 //! - M3: a token carries the id of its pool; every access checks it, so a token is never used on other memory.
 //! - M4: within a token, every segment satisfies `off + len <= CHUNK_SIZE`.
 

@@ -1,7 +1,7 @@
 //! What senders leave to the hardware, done in software: pure functions on frames, no I/O.
 //!
 //! A kernel behind a TAP or a guest hands out frames whose checksum is half done and whose TCP payload is up to
-//! 64 KiB long; the facts travel with the mbuf as [`Offload`](crate::mem::Offload). A port whose other side can do
+//! 64 KiB long; the facts travel with the mbuf as [`Offload`]. A port whose other side can do
 //! the rest passes the facts on ([`vnet`], AF_XDP metadata); a port whose other side cannot calls [`finish`].
 //!
 //! Called by the worker that owns the frame. Headers are hostile: every access is checked, none of these functions

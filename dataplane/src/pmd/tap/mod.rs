@@ -4,7 +4,7 @@
 //! its checksum undone: a virtio_net_hdr of 12 bytes in front of each frame says so, both ways (IFF_VNET_HDR,
 //! drivers/net/tun.c). What the kernel did not grant on this device is done in software before the frame is written.
 //!
-//! - Receiving reads into chunks that stand ready ([`sys::Standing`]); a long frame takes the chunks it lies in, a
+//! - Receiving reads into chunks that stand ready (`sys::Standing`); a long frame takes the chunks it lies in, a
 //!   short one is copied.
 //! - Sending puts the header into the headroom, so that a frame of one chunk is one contiguous write.
 //! - An error that will not go away (the device was deleted) is kept as [`Tap::fault`]; from then on nothing is read,
