@@ -37,8 +37,8 @@ build: deps
 demo: build
 	POLLUX=target/release/pollux configs/demo.sh
 
+# The tests of the control crate have `pollux` built, which the end-to-end tests run.
 test: deps
-	$(CARGO) build --locked --workspace --bins
 	$(CARGO) nextest run --locked --workspace
 	$(CARGO) test --locked --workspace --doc --quiet
 
