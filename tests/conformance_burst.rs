@@ -84,7 +84,6 @@ impl Rig {
             tx_queues: 1,
             driver: "veth".into(),
             mtu: 1500,
-            vlan_inline: false,
         };
         let mut port = af_xdp::open(&config, &pool).expect("an AF_XDP port");
         let rig =

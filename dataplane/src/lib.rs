@@ -14,8 +14,7 @@
 //!
 //! # The map
 //!
-//! - [`eth`], [`port`], [`stats`], [`lcore`], [`netdev`]: leaves: headers, identifiers, counters and drop reasons, the
-//!   core, a netdev's feature flags
+//! - [`eth`], [`port`], [`stats`], [`lcore`]: leaves: headers, identifiers, counters and drop reasons, the core
 //! - [`ring`], [`wake`]: the SPSC burst ring and the wakeup that cannot be lost
 //! - [`mem`]: arena, mempool, mbuf, big tables
 //! - [`offload`]: checksums, segmentation, virtio_net_hdr
@@ -29,9 +28,9 @@
 //!
 //! # Unsafe code
 //!
-//! Denied but in: `lcore.rs`, `netdev.rs`, `ring.rs`, `mem/arena.rs`, `mem/mempool.rs`, `mem/mempool/cache.rs`,
-//! `mem/table.rs`, `pmd/tap/sys.rs`, `pmd/af_xdp/open.rs`, `pmd/af_xdp/program.rs`. Each names its invariants at the top.
-//! Reads and writes of the AF_XDP rings are in the crate `af-xdp`.
+//! Denied but in: `lcore.rs`, `ring.rs`, `mem/arena.rs`, `mem/mempool.rs`, `mem/mempool/cache.rs`, `mem/table.rs`, `pmd/tap/sys.rs`,
+//! `pmd/af_xdp/open.rs`, `pmd/af_xdp/program.rs`. Each names its invariants at the top. Reads and writes of the
+//! AF_XDP rings are in the crate `af-xdp`.
 
 #![deny(unsafe_code)]
 
@@ -42,7 +41,6 @@ pub mod idle;
 pub mod lcore;
 pub mod mem;
 mod mesh;
-pub mod netdev;
 pub mod offload;
 pub mod pmd;
 pub mod port;

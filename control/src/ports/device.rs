@@ -62,7 +62,6 @@ fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
         tx_queues: queues(&sysfs, "tx-", link.tx_queues),
         driver: driver(&sysfs, &link),
         mtu: device.mtu.unwrap_or(link.mtu),
-        vlan_inline: false,
     };
     Ok((link, config))
 }

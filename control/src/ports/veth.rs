@@ -7,7 +7,6 @@ use crate::netns;
 use crate::plan::{NetPlace, Netdev, PortPlan};
 use crate::state::Thing;
 use dataplane::eth::MacAddr;
-use dataplane::netdev::keep_vlan_tags_inline;
 use dataplane::pmd::af_xdp::{self, XdpConfig};
 use dataplane::port::DomainId;
 
@@ -23,33 +22,12 @@ pub(super) fn open(
     let index = make_pair(&name, mac, netdev)?;
     open.link = Some((NetPlace::Host, name.clone(), index));
     let (rx_queues, tx_queues) = (netdev.queues, netdev.queues);
-    let vlan_inline = keep_tags(netdev);
-    let config = XdpConfig {
-        vlan_inline,
-        ifname: name,
-        ifindex: index,
-        rx_queues,
-        tx_queues,
-        driver: "veth".to_owned(),
-        mtu: netdev.mtu,
-    };
+    let config =
+        XdpConfig { ifname: name, ifindex: index, rx_queues, tx_queues, driver: "veth".to_owned(), mtu: netdev.mtu };
     let port = af_xdp::open(&config, shop.engine.pool())?;
     shop.connect_xdp(plan, domain, port, open)?;
     bring_up(netdev)?;
     Ok(())
-}
-
-/// A veth takes the VLAN tags of what it sends out of the frames, and XDP at the far end does not see them. Told to leave
-/// them in, it spares us the program that recovers them; if it will not, that program is used.
-fn keep_tags(netdev: &Netdev) -> bool {
-    match netns::inside(&netdev.place, || keep_vlan_tags_inline(&netdev.ifname)) {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::info!(interface = netdev.ifname, %error, "VLAN tags stay beside the frames");
-            false
-        }
-        Err(_) => false,
-    }
 }
 
 /// Makes the pair, each end where it belongs, ours up and silent: the host does not speak on it.

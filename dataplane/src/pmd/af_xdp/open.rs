@@ -30,8 +30,6 @@ pub struct XdpConfig {
     pub driver: String,
     /// Its layer-3 MTU: longer frames are dropped here, by name, not by the kernel in silence.
     pub mtu: u32,
-    /// VLAN tags are known to stay in the frames it receives (see [`netdev`](crate::netdev)).
-    pub vlan_inline: bool,
 }
 
 /// Why there is no port.
@@ -103,7 +101,7 @@ pub fn open(config: &XdpConfig, pool: &Arc<Mempool>) -> Result<XdpPort, XdpError
     if config.rx_queues > config.tx_queues {
         return Err(XdpError::Queues { ifname: ifname(), rx: config.rx_queues, tx: config.tx_queues });
     }
-    let program = XdpProgram::attach(config.ifindex, config.rx_queues.into(), !config.vlan_inline)
+    let program = XdpProgram::attach(config.ifindex, config.rx_queues.into())
         .map_err(|source| XdpError::Program { ifname: ifname(), source })?;
     let mut mem = MempoolCache::new(pool);
     let mut port = XdpPort { queues: Vec::new(), program, mode: String::new() };

@@ -149,17 +149,15 @@ enum Refusal {
 
 impl XdpProgram {
     /// Attaches the best program the device of `ifindex` (in this thread's network namespace) takes, with room for the
-    /// sockets of `queues` RX queues. Until they are inserted, every frame is dropped. `recover_vlan`: the device takes
-    /// VLAN tags out of frames, so the program that puts them below the frame is tried first; where tags stay in the
-    /// frame it would cost a cache line per frame for nothing.
+    /// sockets of `queues` RX queues. Until they are inserted, every frame is dropped.
     ///
     /// # Errors
     /// If another program is there, or no way works: each with its reason.
-    pub fn attach(ifindex: u32, queues: u32, recover_vlan: bool) -> Result<XdpProgram, ProgramError> {
+    pub fn attach(ifindex: u32, queues: u32) -> Result<XdpProgram, ProgramError> {
         let ifname = interface_name(ifindex).map_err(|source| ProgramError::NoInterface { ifindex, source })?;
         capture_log();
         let mut report = Vec::new();
-        for way in WAYS.into_iter().filter(|way| recover_vlan || !way.vlan_meta) {
+        for way in WAYS {
             match attach_way(way, ifindex, queues) {
                 Ok((link, xsks, drops)) => {
                     return Ok(XdpProgram { ifname, way, report, xsks, drops, link });

@@ -191,14 +191,14 @@ fn a_program_can_be_sent_to_another_thread() {
 
 #[test]
 fn an_interface_that_does_not_exist_is_named() {
-    let error = XdpProgram::attach(0x7fff_fff0, 1, true).unwrap_err().to_string();
+    let error = XdpProgram::attach(0x7fff_fff0, 1).unwrap_err().to_string();
     assert!(error.contains("2147483632") && error.contains("network namespace"), "{error}");
 }
 
 #[test]
 fn veth_gets_the_native_program_and_frames_without_a_socket_are_counted() {
     in_netns(|| {
-        let program = XdpProgram::attach(veth(), 1, true).unwrap();
+        let program = XdpProgram::attach(veth(), 1).unwrap();
         assert_eq!((program.mode(), program.vlan_meta(), program.report()), ("native", true, &[][..]));
         assert!(ip("link show dev ours").contains("prog/xdp"));
         assert_eq!(program.drops().unwrap(), XdpDrops::default());
@@ -216,7 +216,7 @@ fn frames_reach_the_socket_with_the_tag_that_was_taken_out() {
         let ours = veth();
         bridge_to("theirs");
         let (mut theirs, mut tagged) = (sender("theirs"), sender("source"));
-        let program = XdpProgram::attach(ours, 1, true).unwrap();
+        let program = XdpProgram::attach(ours, 1).unwrap();
         let mut port = Port::open(ours);
         program.insert(0, port.queue().socket.as_fd()).unwrap();
         // one descriptor, several, and one again
@@ -244,7 +244,7 @@ fn frames_reach_the_socket_with_the_tag_that_was_taken_out() {
 #[test]
 fn a_device_without_native_mode_gets_the_generic_program_and_the_reasons() {
     in_netns(|| {
-        let program = XdpProgram::attach(ifindex("lo"), 1, true).unwrap();
+        let program = XdpProgram::attach(ifindex("lo"), 1).unwrap();
         assert_eq!((program.mode(), program.vlan_meta()), ("generic", false));
         let [vlan, native] = program.report() else { panic!("two reasons: {:?}", program.report()) };
         assert!(vlan.starts_with("native with VLAN metadata: load: "), "{vlan}");
@@ -256,12 +256,12 @@ fn a_device_without_native_mode_gets_the_generic_program_and_the_reasons() {
 fn a_device_with_another_program_is_refused_with_the_remedy() {
     in_netns(|| {
         let ours = veth();
-        let first = XdpProgram::attach(ours, 1, true).unwrap();
-        let error = XdpProgram::attach(ours, 1, true).unwrap_err();
+        let first = XdpProgram::attach(ours, 1).unwrap();
+        let error = XdpProgram::attach(ours, 1).unwrap_err();
         assert!(matches!(error, ProgramError::Taken { .. }), "{error}");
         assert!(error.to_string().contains("ip link set dev ours xdp off"), "{error}");
         drop(first);
-        XdpProgram::attach(ours, 1, true).unwrap();
+        XdpProgram::attach(ours, 1).unwrap();
     });
 }
 
@@ -269,7 +269,7 @@ fn a_device_with_another_program_is_refused_with_the_remedy() {
 fn a_queue_beyond_the_map_and_a_socket_of_another_kind_are_refused() {
     in_netns(|| {
         let ours = veth();
-        let program = XdpProgram::attach(ours, 1, true).unwrap();
+        let program = XdpProgram::attach(ours, 1).unwrap();
         let mut port = Port::open(ours);
         let error = program.insert(1, port.queue().socket.as_fd()).unwrap_err().to_string();
         assert!(error.contains("queue 1") && error.contains("ours"), "{error}");
