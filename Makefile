@@ -3,15 +3,17 @@
 # make lint   format, clippy, docs, licences
 # make bench  micro-benchmarks; `make compare` measures against other switches, `make soak` loads one for 30 minutes
 # make loom   model checks of the lock-free code
+# make fuzz   every fuzz target for FUZZ_SECONDS over its corpus
 #
 # Every target sets up what it needs on a fresh Debian machine as root (`make deps`).
 
 CARGO ?= cargo
 PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq
 PEERS = dpdk dpdk-dev
+FUZZ_SECONDS ?= 60
 export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
 
-.PHONY: all deps peers build demo test lint bench compare soak loom clean
+.PHONY: all deps peers build demo test lint bench compare soak loom fuzz clean
 
 all: build
 
@@ -50,6 +52,14 @@ lint: deps
 
 loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --release -p af-xdp -p dataplane --lib loom --target-dir target/loom
+
+# cargo-fuzz needs the compiler's unstable switches; what a target finds is kept in fuzz/artifacts.
+fuzz: deps
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	for target in $$($(CARGO) fuzz list); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --target-dir target/fuzz $$target target/fuzz/corpus-$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=4096 || exit 1; \
+	done
 
 bench: deps
 	$(CARGO) bench --locked

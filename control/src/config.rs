@@ -87,7 +87,7 @@ pub struct Domain {
     pub mode: Mode,
     /// How long an address is remembered without being seen. Default 300s; 0 = learn nothing, flood everything.
     pub ageing: Option<Span>,
-    /// MTU of the domain's ports that name none. Default 1500.
+    /// MTU of the domain and all its ports. Default 1500.
     pub mtu: Option<u32>,
     /// Addresses the domain may learn. Default: as many as the table holds.
     pub fdb_limit: Option<u32>,
@@ -160,7 +160,7 @@ pub struct Port {
     /// Addresses of the interface, with prefix length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip: Vec<String>,
-    /// MTU of the interface. Default: that of the domain.
+    /// af_xdp: set the device's MTU to that of the domain while the port is ours. Elsewhere it is the domain's anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Queue pairs. Default 1; af_xdp always takes all the device has.

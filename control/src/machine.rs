@@ -1,6 +1,6 @@
 //! What this machine offers: cores, interfaces, huge pages. Read once, before the plan, without privileges.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// Facts about the machine that a plan is checked against. Tests make their own.
@@ -10,6 +10,8 @@ pub struct Machine {
     pub cores: Vec<usize>,
     /// Interfaces of the namespace we run in.
     pub devices: BTreeSet<String>,
+    /// Their MTUs, as far as they are known.
+    pub mtus: BTreeMap<String, u32>,
     /// Those that carry a default route.
     pub default_route: BTreeSet<String>,
     /// Free huge pages of 2 MiB.
@@ -22,10 +24,12 @@ impl Machine {
     /// This machine, now. Call it before any thread is pinned.
     #[must_use]
     pub fn here() -> Self {
+        let devices = devices();
         let ids = core_affinity::get_core_ids().unwrap_or_default();
         Self {
             cores: ids.into_iter().map(|core| core.id).collect(),
-            devices: devices(),
+            mtus: devices.iter().filter_map(|name| Some((name.clone(), mtu(name)?))).collect(),
+            devices,
             default_route: default_route_devices(),
             free_hugepages: free_hugepages(),
             memory: available_memory(),
@@ -38,6 +42,10 @@ fn devices() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
     text.lines().skip(2).filter_map(name).collect()
+}
+
+fn mtu(device: &str) -> Option<u32> {
+    fs::read_to_string(format!("/sys/class/net/{device}/mtu")).ok()?.trim().parse().ok()
 }
 
 fn free_hugepages() -> u64 {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const YAML: &str = "\
 name: plxt-device
-domains: { lan: {} }
+domains: { lan: { mtu: 1400 } }
 nodes: { plxt-t: {} }
 ports:
   nic: { kind: af_xdp, dev: plxt-nic, domain: lan }

@@ -104,10 +104,16 @@ const FILES: &[(&str, &str, usize, &[&str])] = &[
         &["ports.a.mac"],
     ),
     (
-        "jumbo veth",
-        "name: plxt-x\ndomains: { lan: { mtu: 9000 } }\nports:\n  a: { kind: veth, domain: lan, mtu: 9000 }\n",
+        "two MTUs in a segment",
+        "name: plxt-x\ndomains: { lan: { mtu: 9000 } }\nports:\n  a: { kind: veth, domain: lan, mtu: 1500 }\n",
         4,
-        &["ports.a.mtu", "1500"],
+        &["ports.a.mtu", "9000"],
+    ),
+    (
+        "more than AF_XDP carries",
+        "name: plxt-x\ndomains: { lan: { mtu: 60000 } }\nports:\n  a: { kind: veth, domain: lan }\n",
+        4,
+        &["ports.a", "33514"],
     ),
     (
         "two interfaces of a name",

@@ -17,6 +17,7 @@ mod domains;
 mod faults;
 mod input;
 mod lab;
+mod offloads;
 mod shapes;
 mod traffic;
 mod vlan;

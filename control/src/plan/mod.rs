@@ -24,8 +24,8 @@ use std::time::Duration;
 pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
 /// MTU of a domain unless the file says otherwise.
 pub const DEFAULT_MTU: u32 = 1500;
-/// Largest MTU any port takes: what an IP packet can hold.
-pub const MAX_MTU: u32 = 65535;
+/// Largest MTU any port takes: a TAP's, what an IP packet can hold less its Ethernet header (tun_net_init).
+pub const MAX_MTU: u32 = 65535 - 14;
 /// Smallest MTU: what IPv4 requires of a link (RFC 791).
 pub const MIN_MTU: u32 = 68;
 

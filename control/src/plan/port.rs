@@ -1,16 +1,15 @@
 //! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
 
 use super::names::{self, SHORT};
-use super::{Check, MAX_MTU, Plan, mtu_range};
+use super::{Check, Plan};
 use crate::config::{Config, Port, PortKind};
 use crate::machine::Machine;
 use dataplane::eth::MacAddr;
+use dataplane::pmd::af_xdp::MAX_MTU as XDP_MTU;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Largest MTU of a port driven by AF_XDP: a frame must fit one chunk of 2048 bytes.
-const XDP_MTU: u32 = 1500;
 /// More queues than any worker count makes use of.
 const MOST_QUEUES: u16 = 64;
 
@@ -52,8 +51,10 @@ pub struct XdpDevice {
     pub dev: String,
     /// Where it is.
     pub place: NetPlace,
-    /// Its MTU while it is ours; `None` leaves it.
+    /// Its MTU while it is ours, the domain's; `None` leaves it.
     pub mtu: Option<u32>,
+    /// MTU of its domain, below which its own may not be.
+    pub domain_mtu: u32,
     /// Take it even if it carries the default route.
     pub force: bool,
 }
@@ -262,16 +263,24 @@ fn device(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -
     let place = place(port, &path, around.plan, check);
     let Some(dev) = port.dev.clone() else {
         check.bad_name(&path, "the port names no device", "add `dev: NAME`");
-        return XdpDevice { dev: String::new(), place, mtu: port.mtu, force: port.force };
+        return XdpDevice {
+            dev: String::new(),
+            place,
+            mtu: port.mtu,
+            domain_mtu: super::DEFAULT_MTU,
+            force: port.force,
+        };
     };
     names::check(&dev, &format!("{path}.dev"), SHORT, check);
     if place == NetPlace::Host {
         present(&dev, &format!("{path}.dev"), port.force, around.machine, check);
     }
-    if let Some(mtu) = port.mtu {
-        mtu_range(&format!("{path}.mtu"), mtu, XDP_MTU, check);
+    let domain = mtu(port, &path, around.plan, check);
+    if let Some(has) = around.machine.mtus.get(&dev).filter(|has| port.mtu.is_none() && **has < domain) {
+        let remedy = format!("add `mtu: {domain}` to set it while the port is ours, or lower the domain's");
+        check.bad(&format!("{path}.dev"), format!("`{dev}` has an MTU of {has}, its domain {domain}"), remedy);
     }
-    XdpDevice { dev, place, mtu: port.mtu, force: port.force }
+    XdpDevice { dev, place, mtu: port.mtu, domain_mtu: domain, force: port.force }
 }
 
 /// The device must be there, and not be the one that keeps the machine reachable.
@@ -352,23 +361,23 @@ fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
     nets
 }
 
+/// The MTU of the port, which is that of its domain: a switch cannot say "fragmentation needed", so a frame that one
+/// station of the segment may send, all others must be able to receive.
 fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> u32 {
-    let domain = port.domain.as_deref().and_then(|name| plan.domain(name));
-    let of_domain = domain.map_or(super::DEFAULT_MTU, |domain| domain.mtu);
-    let mtu = port.mtu.unwrap_or(of_domain);
-    let most = if port.kind == PortKind::Tap { MAX_MTU } else { XDP_MTU };
-    let path = format!("{path}.mtu");
-    if most == XDP_MTU && mtu > most {
-        let remedy = format!("write `mtu: {XDP_MTU}` or less here; jumbo frames pass between tap ports");
-        check.bad(&path, format!("an MTU of {mtu} on a {} port is not built yet", port.kind), remedy);
-    } else {
-        mtu_range(&path, mtu, most, check);
+    let Some(domain) = port.domain.as_deref().and_then(|name| plan.domain(name)) else {
+        return port.mtu.unwrap_or(super::DEFAULT_MTU);
+    };
+    let of_domain = domain.mtu;
+    if let Some(mtu) = port.mtu.filter(|mtu| *mtu != of_domain) {
+        let what = format!("{mtu} is not the domain's MTU of {of_domain}, and a segment has one");
+        check.bad(&format!("{path}.mtu"), what, format!("write `mtu: {mtu}` in domains.{} instead", domain.name));
     }
-    if let Some(domain) = domain.filter(|domain| mtu > domain.mtu && mtu <= most) {
-        let remedy = format!("raise domains.{}.mtu to {mtu}, or lower this one", domain.name);
-        check.bad(&path, format!("{mtu} is more than the domain's MTU of {}", domain.mtu), remedy);
+    let driven_by_xdp = matches!(port.kind, PortKind::AfXdp | PortKind::Veth);
+    if driven_by_xdp && of_domain > XDP_MTU {
+        let what = format!("the domain's MTU of {of_domain} is more than AF_XDP carries");
+        check.bad(&format!("{path}.kind"), what, format!("write `mtu: {XDP_MTU}` or less in domains.{}", domain.name));
     }
-    mtu
+    of_domain
 }
 
 /// What may not exist twice: a MAC or an IP in one domain, an interface in one namespace.

@@ -51,6 +51,10 @@ fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
     if !device.force && default_route_devices().contains(&device.dev) {
         return Err(PortError::DefaultRoute(device.dev.clone()));
     }
+    let mtu = device.mtu.unwrap_or(link.mtu);
+    if mtu < device.domain_mtu {
+        return Err(PortError::Mtu { dev: device.dev.clone(), has: mtu, needed: device.domain_mtu });
+    }
     if device.place != NetPlace::Host {
         own_sysfs().map_err(|error| PortError::Io { what: "mounting sysfs".to_owned(), error })?;
     }
@@ -61,7 +65,7 @@ fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
         rx_queues: queues(&sysfs, "rx-", link.rx_queues),
         tx_queues: queues(&sysfs, "tx-", link.tx_queues),
         driver: driver(&sysfs, &link),
-        mtu: device.mtu.unwrap_or(link.mtu),
+        mtu,
     };
     Ok((link, config))
 }

@@ -72,6 +72,16 @@ pub enum PortError {
         /// Where.
         place: NetPlace,
     },
+    /// Frames of the domain would not fit.
+    #[error("`{dev}` has an MTU of {has}, its domain {needed}; add `mtu: {needed}` to the port, or lower the domain's")]
+    Mtu {
+        /// Its name.
+        dev: String,
+        /// What it has.
+        has: u32,
+        /// What it needs.
+        needed: u32,
+    },
     /// The machine would lose its network.
     #[error(
         "`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`"

@@ -282,6 +282,12 @@ impl Mempool {
         unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk, mbuf.off.into()), room) }
     }
 
+    /// Whether every chunk behind the first has `n` bytes of room below its data.
+    #[must_use]
+    pub fn tails_have_room(&self, mbuf: &Mbuf, n: usize) -> bool {
+        mbuf.segs == 1 || self.spans(mbuf).skip(1).all(|span| usize::from(span.off) >= n)
+    }
+
     /// Puts `tail`, a frame of its own, behind the last segment of `mbuf`. Gives it back if the chain would be
     /// longer than [`MAX_SEGMENTS`].
     ///

@@ -26,3 +26,18 @@ pub const HEADROOM: usize = 256;
 
 /// Most bytes of a frame that its first chunk holds.
 pub const FIRST_SEGMENT: usize = CHUNK_SIZE - HEADROOM;
+
+/// Bytes in front of the data of the chunks behind the first, in frames made here: the kernel wants room for TX metadata
+/// below every descriptor (xp_aligned_validate_desc in net/xdp/xsk_queue.h), and a cache line keeps copies aligned.
+/// Frames that a TAP read have none.
+pub const TAILROOM: usize = 64;
+
+/// Most bytes that each further chunk of a frame made here holds.
+pub const NEXT_SEGMENT: usize = CHUNK_SIZE - TAILROOM;
+
+/// Chunks that a frame of `len` bytes takes when it is made here.
+#[must_use]
+#[inline]
+pub const fn chunks_for(len: usize) -> usize {
+    1 + len.saturating_sub(FIRST_SEGMENT).div_ceil(NEXT_SEGMENT)
+}

@@ -7,7 +7,7 @@
 
 use super::parse::{L4, TCP, UDP, find_l4, ipv4, ipv6, tcp, udp};
 use super::{BadOffload, csum};
-use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT, Gso, Mbuf, Mempool, MempoolCache, Offload};
+use crate::mem::{Gso, Mbuf, Mempool, MempoolCache, Offload, chunks_for};
 use crate::stats::DropReason;
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ impl Template {
 
     /// Chunks of a full segment.
     fn chunks_each(&self) -> usize {
-        1 + (self.hdr_len + self.size).saturating_sub(FIRST_SEGMENT).div_ceil(CHUNK_SIZE)
+        chunks_for(self.hdr_len + self.size)
     }
 
     fn piece(&self, index: usize) -> Piece {

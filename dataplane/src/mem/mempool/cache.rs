@@ -4,7 +4,7 @@
 
 use super::{BATCH, CACHE_SIZE, MAX_RESERVE, MAX_SEGMENTS, Mempool, NO_OWNER, lock};
 use crate::mem::mbuf::{Mbuf, NO_CHUNK};
-use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT};
+use crate::mem::{FIRST_SEGMENT, NEXT_SEGMENT, TAILROOM};
 use crossbeam::utils::CachePadded;
 use std::fmt;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl MempoolCache {
         let mut left = len - first;
         let mut last = mbuf.chunk;
         while left > 0 {
-            let n = left.min(CHUNK_SIZE);
+            let n = left.min(NEXT_SEGMENT);
             if mbuf.segments() == MAX_SEGMENTS || !self.extend(&mut mbuf, &mut last, n) {
                 self.free(mbuf);
                 return None;
@@ -63,15 +63,17 @@ impl MempoolCache {
         Some(mbuf)
     }
 
-    /// Adds a chunk with `n` bytes at its start behind `last`, the last chunk of `mbuf`.
+    /// Adds a chunk with `n` bytes behind `last`, the last chunk of `mbuf`.
     fn extend(&mut self, mbuf: &mut Mbuf, last: &mut u32, n: usize) -> bool {
+        #[allow(clippy::cast_possible_truncation, reason = "64")]
+        const OFFSET: u16 = TAILROOM as u16;
         let Some(tail) = self.alloc() else { return false };
         let len = u16::try_from(n).unwrap_or(0);
         // SAFETY: M2: both tokens are ours; `last` is a chunk of `mbuf`.
         unsafe {
             (*self.pool.meta[*last as usize].get()).next = tail.chunk;
             let meta = &mut *self.pool.meta[tail.chunk as usize].get();
-            (meta.off, meta.len) = (0, len);
+            (meta.off, meta.len) = (OFFSET, len);
         }
         *last = tail.chunk;
         mbuf.segs += 1;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::mem::{ArenaConfig, Gso, Hugepages};
-use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT};
+use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT, NEXT_SEGMENT, chunks_for};
 use proptest::prelude::*;
 
 fn pool(frames: u32) -> Arc<Mempool> {
@@ -37,7 +37,7 @@ fn a_chain_holds_64k_and_comes_home() {
     let mut mem = MempoolCache::new(&pool);
     let content: Vec<u8> = (0..65_549u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
     let mbuf = mem.alloc_from(&content).unwrap();
-    assert_eq!((mbuf.len(), mbuf.segments()), (65_549, 1 + (65_549 - FIRST_SEGMENT).div_ceil(CHUNK_SIZE)));
+    assert_eq!((mbuf.len(), mbuf.segments()), (65_549, chunks_for(65_549)));
     assert_eq!(bytes(&pool, &mbuf), content);
     let mut part = [0; 5000];
     assert_eq!(pool.read_at(&mbuf, 1790, &mut part), 5000);
@@ -67,7 +67,7 @@ fn an_exhausted_pool_says_none_and_loses_nothing() {
     let pool = pool(1024);
     let mut mem = MempoolCache::new(&pool);
     let held: Vec<Mbuf> = std::iter::from_fn(|| mem.alloc_len(60_000)).collect();
-    assert_eq!(held.len(), 1024 / 30);
+    assert_eq!(held.len(), 1024 / chunks_for(60_000));
     for mbuf in held {
         mem.free(mbuf);
     }
@@ -147,7 +147,7 @@ fn lending_a_chain_goes_chunk_by_chunk() {
         sizes.push(lent.len as usize);
         next = rest;
     }
-    assert_eq!(sizes, [FIRST_SEGMENT, CHUNK_SIZE, 5000 - FIRST_SEGMENT - CHUNK_SIZE]);
+    assert_eq!(sizes, [FIRST_SEGMENT, NEXT_SEGMENT, 5000 - FIRST_SEGMENT - NEXT_SEGMENT]);
     assert_eq!(pool.sweep(owner), 3);
     drop(mem);
     assert_eq!(pool.free(), 1024);

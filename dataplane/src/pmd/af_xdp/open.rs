@@ -7,9 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::program::{ProgramError, XdpProgram};
-use super::{Abilities, AfXdp, FILL_FRAMES, RX_RING, TX_RING};
+use super::{Abilities, AfXdp, FILL_FRAMES, MAX_FRAME, RX_RING, TX_RING};
 use crate::eth::{HEADER_LEN, TAG_LEN};
-use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT, Mempool, MempoolCache};
+use crate::mem::{CHUNK_SIZE, Mempool, MempoolCache};
 use af_xdp::{OpenError, SocketConfig, Umem, Unbound};
 use std::io;
 use std::os::fd::AsFd;
@@ -151,11 +151,10 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
 }
 
 /// Most bytes of a frame that the kernel passes on: a veth's peer takes one tag above its MTU (is_skb_forwardable), a
-/// NIC two. Never more than one chunk holds: with TX metadata registered the kernel skips a descriptor that has no room
-/// for it below, as the later chunks of a chain have not, and such a frame would count as sent.
+/// NIC two. Never more than the kernel makes one skb of.
 fn max_frame(config: &XdpConfig) -> usize {
     let tags = if config.driver == "veth" { 1 } else { 2 };
-    (config.mtu as usize + HEADER_LEN + tags * TAG_LEN).min(FIRST_SEGMENT)
+    (config.mtu as usize + HEADER_LEN + tags * TAG_LEN).min(MAX_FRAME)
 }
 
 fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
