@@ -10,8 +10,10 @@ use dataplane::mem::{Arena, ArenaConfig, Burst, Hugepages, Mempool, MempoolCache
 use dataplane::port::{DomainId, PortId};
 use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::{Fdb, Fid};
+use dataplane::switch::policy::{DomainPolicy, PortPolicy};
 use dataplane::switch::{Domain, Member, Switch};
 use std::sync::Arc;
+use std::time::Duration;
 
 const MACS: u64 = 1000;
 
@@ -26,9 +28,10 @@ impl Pipeline {
     fn new() -> Self {
         let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 16384, hugepages: Hugepages::Auto }).unwrap());
         let mut switch = Switch::new(Arc::new(Fdb::new(8192)));
-        switch.topology_mut().put_domain(DomainId(0), Domain::new(true, 1500));
+        let policy = DomainPolicy::learning(Some(Duration::from_secs(300)), u32::MAX);
+        switch.topology_mut().put_domain(DomainId(0), Domain::new(&policy, 1500, Fid::new(0).unwrap()));
         for port in 0..2 {
-            switch.topology_mut().put_port(PortId(port), Member { domain: DomainId(0), fid: Fid::new(0).unwrap() });
+            switch.topology_mut().put_port(PortId(port), Member::new(DomainId(0), &PortPolicy::default()));
         }
         let counters = (0..2).map(|_| PortCounters::default()).collect();
         let mut pipeline = Self { switch, mem: MempoolCache::new(&pool), counters, next: 0 };

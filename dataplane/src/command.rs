@@ -2,7 +2,8 @@
 
 use crate::pmd::Pmd;
 use crate::port::{DomainId, PortId};
-use crate::switch::{Domain, Member};
+use crate::switch::policy::Mirror;
+use crate::switch::{Domain, Member, Notice};
 use crate::wake::Wakeup;
 use crossbeam::channel::Sender;
 use crossbeam::queue::SegQueue;
@@ -20,6 +21,10 @@ pub(crate) enum Command {
     Attach(PortId, Pmd),
     /// A port is in a domain; frames for it go to worker `owner`, which may be this one.
     PutPort { port: PortId, member: Member, owner: usize },
+    /// A port has another policy, or is blocked or open again; its queues stay where they are.
+    ChangePort(PortId, Member),
+    /// These mirrors and no others.
+    PutMirrors(Vec<Mirror>),
     /// Nothing may go to the port or come from it any more.
     DropPort(PortId),
     /// Hand back the queues of a port.
@@ -40,6 +45,8 @@ pub enum Event {
         /// What the kernel said.
         error: io::Error,
     },
+    /// What the switch has to tell.
+    Notice(Notice),
 }
 
 /// Where a worker finds its commands. Lock-free; posting wakes the worker.

@@ -6,13 +6,14 @@
 //! - remove: every worker forgets the port, then what was under way to it is dealt with (sync), then the queue
 //!   comes back and is closed, then its FDB entries go. Only then may the id be used again.
 
+mod fids;
+mod layer2;
 mod spec;
 mod sums;
 
-pub use spec::{DomainSpec, EngineConfig, EngineError, FdbRecord, PortSpec, Snapshot, StopReport};
+pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 
 use crate::command::{Command, Event, Mailbox, Outbox};
-use crate::eth::MacAddr;
 use crate::idle::{Idle, Poll};
 use crate::lcore;
 use crate::mem::{Mempool, MempoolCache};
@@ -20,10 +21,12 @@ use crate::mesh::Mesh;
 use crate::pmd::Pmd;
 use crate::port::{DomainId, MAX_PORTS, PortId};
 use crate::stats::PortStats;
-use crate::switch::fdb::{self, AgeCursor, Fdb, Fid};
-use crate::switch::{Domain, Member, Switch};
+use crate::switch::fdb::{AgeCursor, Fdb, Fid};
+use crate::switch::policy::{Mirror, PortPolicy};
+use crate::switch::{Member, Switch};
 use crate::worker::{Counters, Parts, Remains, Worker};
 use crossbeam::channel::{Sender, bounded};
+use fids::Fids;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -32,7 +35,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use sums::{add, since, worker_stats};
 
-/// Most domains: each needs a filtering id.
+/// Most domains: each needs a filtering id, and one more for each VLAN that a port of it is in.
 pub const MAX_DOMAINS: usize = 4096;
 /// A worker answers within microseconds; one that takes this long is dead.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +51,7 @@ struct WorkerHandle {
 #[derive(Debug)]
 struct PortSlot {
     domain: DomainId,
+    policy: PortPolicy,
     /// Counters as they were when the port got its id.
     baseline: PortStats,
 }
@@ -61,6 +65,8 @@ pub struct Engine {
     workers: Vec<WorkerHandle>,
     ports: Vec<Option<PortSlot>>,
     domains: Vec<Option<DomainSpec>>,
+    fids: Fids,
+    mirrors: Vec<Mirror>,
     removed: PortStats,
     mem: MempoolCache,
     clock: Arc<AtomicU32>,
@@ -84,6 +90,8 @@ impl Engine {
             workers: Vec::new(),
             ports: Vec::new(),
             domains: Vec::new(),
+            fids: Fids::default(),
+            mirrors: Vec::new(),
             removed: PortStats::default(),
             mem: MempoolCache::new(&config.pool),
             pool: config.pool,
@@ -142,15 +150,16 @@ impl Engine {
     /// Adds a broadcast segment.
     ///
     /// # Errors
-    /// [`EngineError::TooManyDomains`].
+    /// [`EngineError::TooManyDomains`], [`EngineError::TooManyVlans`], [`EngineError::Policy`].
     pub fn add_domain(&mut self, spec: DomainSpec) -> Result<DomainId, EngineError> {
+        spec.policy.check()?;
         let index = free_slot(&mut self.domains, MAX_DOMAINS).ok_or(EngineError::TooManyDomains)?;
         let id = DomainId(u16::try_from(index).map_err(|_| EngineError::TooManyDomains)?);
-        self.fdb.set_fid_limit(fid(id), spec.fdb_limit);
+        let fid = self.fids.obtain(id, 0).ok_or(EngineError::TooManyVlans { domain: id, vlan: 0 })?;
+        self.fdb.share_limit(fid, fid);
+        self.fdb.set_fid_limit(fid, spec.policy.fdb_limit);
         self.domains[index] = Some(spec);
-        for worker in &self.workers {
-            worker.mailbox.post(Command::PutDomain(id, Domain::new(spec.ageing.is_some(), spec.mtu as usize)));
-        }
+        self.tell_domain(id);
         Ok(id)
     }
 
@@ -166,18 +175,23 @@ impl Engine {
         slot.take().ok_or(EngineError::NoDomain(id))?;
         self.post_all(|| Command::DropDomain(id));
         self.sync()?;
-        self.fdb.flush_fid(fid(id));
+        let fids: Vec<_> = self.fids.of(id).collect();
+        for (vid, fid) in fids {
+            self.fdb.flush_fid(fid);
+            self.fids.release(id, vid);
+        }
         Ok(())
     }
 
     /// Adds a port; its queues are polled from now on. On an error they are closed.
     ///
     /// # Errors
-    /// [`EngineError::TooManyPorts`], [`EngineError::NoDomain`], [`EngineError::Stuck`].
+    /// [`EngineError::TooManyPorts`], [`EngineError::NoDomain`], [`EngineError::TooManyVlans`],
+    /// [`EngineError::Policy`], [`EngineError::Stuck`].
     pub fn add_port(&mut self, spec: PortSpec) -> Result<PortId, EngineError> {
-        match self.reserve(spec.domain) {
+        match self.reserve(&spec) {
             Ok(port) => {
-                self.fdb.set_port_limit(port, spec.fdb_limit);
+                self.fdb.set_port_limit(port, spec.policy.fdb_limit);
                 self.connect(port, spec)?;
                 Ok(port)
             }
@@ -189,15 +203,14 @@ impl Engine {
         }
     }
 
-    /// An id for a new port of `domain`.
-    fn reserve(&mut self, domain: DomainId) -> Result<PortId, EngineError> {
-        if !matches!(self.domains.get(domain.index()), Some(Some(_))) {
-            return Err(EngineError::NoDomain(domain));
-        }
+    /// An id for a new port, and filtering ids for its VLANs.
+    fn reserve(&mut self, spec: &PortSpec) -> Result<PortId, EngineError> {
+        self.check_port(None, spec.domain, &spec.policy)?;
         let index = free_slot(&mut self.ports, MAX_PORTS).ok_or(EngineError::TooManyPorts)?;
         let port = PortId(u16::try_from(index).map_err(|_| EngineError::TooManyPorts)?);
+        self.obtain_fids(spec.domain, &spec.policy)?;
         let baseline = self.raw_stats(port);
-        self.ports[index] = Some(PortSlot { domain, baseline });
+        self.ports[index] = Some(PortSlot { domain: spec.domain, policy: spec.policy.clone(), baseline });
         Ok(port)
     }
 
@@ -210,16 +223,18 @@ impl Engine {
             owners.push(owner);
         }
         self.sync()?;
-        let member = Member { domain: spec.domain, fid: fid(spec.domain) };
+        self.tell_domain(spec.domain);
+        let member = Member::new(spec.domain, &spec.policy);
         for (index, worker) in self.workers.iter().enumerate() {
             let owner = if owners.contains(&index) {
                 index
             } else {
                 owners.get(index % owners.len().max(1)).copied().unwrap_or(index)
             };
-            worker.mailbox.post(Command::PutPort { port, member, owner });
+            worker.mailbox.post(Command::PutPort { port, member: member.clone(), owner });
         }
-        self.sync()
+        self.sync()?;
+        self.pin_secured(port)
     }
 
     /// Removes a port: waits until no frame is under way to or from it, closes its queues, forgets its addresses.
@@ -237,6 +252,9 @@ impl Engine {
         }
         self.mem.publish();
         self.fdb.flush_port(port);
+        self.drop_mirrors_of(port)?;
+        self.tell_domain(slot.domain);
+        self.release_fids(slot.domain)?;
         let counted = since(&self.raw_stats(port), &slot.baseline);
         add(&mut self.removed, &counted);
         Ok(())
@@ -272,48 +290,16 @@ impl Engine {
         }
     }
 
-    /// Pins an address to a port: it never ages and never moves.
-    ///
-    /// # Errors
-    /// [`EngineError::NoPort`] if the port is not in the domain, [`EngineError::Fdb`].
-    pub fn add_static(&mut self, domain: DomainId, mac: MacAddr, port: PortId) -> Result<(), EngineError> {
-        match self.ports.get(port.index()) {
-            Some(Some(slot)) if slot.domain == domain => Ok(self.fdb.insert_static(fid(domain), mac, port)?),
-            _ => Err(EngineError::NoPort(port)),
-        }
-    }
-
-    /// Forgets an address; false if it was not known.
-    pub fn remove_address(&mut self, domain: DomainId, mac: MacAddr) -> bool {
-        self.fdb.remove(fid(domain), mac)
-    }
-
-    /// All addresses known.
-    #[must_use]
-    pub fn fdb(&self) -> Vec<FdbRecord> {
-        let record = |r: fdb::Record| FdbRecord {
-            domain: DomainId(r.fid.get()),
-            vlan: 0,
-            mac: r.mac,
-            port: r.port,
-            kind: r.kind,
-            age_s: r.age_s,
-        };
-        self.fdb.dump(self.now()).into_iter().map(record).collect()
-    }
-
     /// Moves the clock of ageing and forgets what is too old. Call it once a second.
     pub fn tick(&mut self) {
         let now = self.now();
         // Relaxed: seconds; workers want a recent value.
         self.clock.store(now, Ordering::Relaxed);
-        let ageing = |fid: Fid| {
-            let spec = self.domains.get(fid.index()).copied().flatten();
-            spec.and_then(|s| s.ageing).map_or(u32::MAX, |a| u32::try_from(a.as_secs()).unwrap_or(u32::MAX))
-        };
+        let mut cursor = self.age_cursor;
         for _ in 0..self.fdb.steps_per_second() {
-            self.fdb.age_step(&mut self.age_cursor, now, ageing);
+            self.fdb.age_step(&mut cursor, now, |fid: Fid| self.ageing_s(fid));
         }
+        self.age_cursor = cursor;
     }
 
     fn now(&self) -> u32 {
@@ -356,12 +342,6 @@ impl Engine {
         drop(mem);
         StopReport { total: pool.total(), free: pool.free() }
     }
-}
-
-/// The filtering id of a domain whose VLAN tags are not looked at.
-fn fid(domain: DomainId) -> Fid {
-    const { assert!(MAX_DOMAINS <= Fid::COUNT) };
-    Fid::new(domain.0).expect("domain ids are below MAX_DOMAINS")
 }
 
 fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, EngineError> {

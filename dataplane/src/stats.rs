@@ -42,6 +42,52 @@ pub enum DropReason {
     LinkDown,
     /// A descriptor from outside that is not to be believed.
     BadDescriptor,
+    /// Of a VLAN that the ingress port is not in.
+    VlanDenied,
+    /// Untagged where there is no native VLAN.
+    VlanUntagged,
+    /// Of a VLAN that the egress port is not in.
+    VlanEgress,
+    /// A VLAN tag without the rest.
+    BadTag,
+    /// A VLAN tag does not fit in front.
+    NoHeadroom,
+    /// Between two isolated ports.
+    Isolated,
+    /// A stranger on a locked port.
+    Locked,
+    /// To or from a filtered address.
+    Filtered,
+    /// A reserved group address that does not pass.
+    ControlProtocol,
+    /// The port is down.
+    PortDown,
+    /// The port is blocked because of a loop.
+    Blocked,
+    /// A probe of our own, home again.
+    LoopProbe,
+    /// Sent by who listens to a mirror.
+    MirrorPort,
+    /// Beyond the rate of broadcast.
+    StormBroadcast,
+    /// Beyond the rate of multicast.
+    StormMulticast,
+    /// Beyond the rate of unknown unicast.
+    StormUnknown,
+    /// An address that moves too often.
+    MacMove,
+    /// A source that port security does not list.
+    Insecure,
+    /// A group nobody is in.
+    NoMember,
+    /// An address nobody owns.
+    NoOwner,
+    /// Reflected, for a private port.
+    PrivateReflected,
+    /// A source list's own (NODST).
+    SourceOnly,
+    /// Beyond the broadcast limit of macvlan.
+    BroadcastQueue,
 }
 
 impl DropReason {
@@ -62,10 +108,33 @@ impl DropReason {
         Self::PortGone,
         Self::LinkDown,
         Self::BadDescriptor,
+        Self::VlanDenied,
+        Self::VlanUntagged,
+        Self::VlanEgress,
+        Self::BadTag,
+        Self::NoHeadroom,
+        Self::Isolated,
+        Self::Locked,
+        Self::Filtered,
+        Self::ControlProtocol,
+        Self::PortDown,
+        Self::Blocked,
+        Self::LoopProbe,
+        Self::MirrorPort,
+        Self::StormBroadcast,
+        Self::StormMulticast,
+        Self::StormUnknown,
+        Self::MacMove,
+        Self::Insecure,
+        Self::NoMember,
+        Self::NoOwner,
+        Self::PrivateReflected,
+        Self::SourceOnly,
+        Self::BroadcastQueue,
     ];
 
     /// Number of reasons.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 38;
 
     /// The name in `stats -j`.
     #[must_use]
@@ -96,6 +165,31 @@ impl DropReason {
             Self::PortGone => ("port_gone", "port removed while the frame was on its way"),
             Self::LinkDown => ("link_down", "port without carrier"),
             Self::BadDescriptor => ("bad_descriptor", "descriptor that names no frame of ours"),
+            Self::VlanDenied => ("vlan_denied", "the port is not in the frame's VLAN"),
+            Self::VlanUntagged => ("vlan_untagged", "untagged, and the port has no native VLAN"),
+            Self::VlanEgress => ("vlan_egress", "the destination's port is not in the VLAN"),
+            Self::BadTag => ("bad_tag", "VLAN tag cut short"),
+            Self::NoHeadroom => ("no_headroom", "no room in front of the frame for a VLAN tag"),
+            Self::Isolated => ("isolated", "both ports are isolated"),
+            Self::Locked => ("locked", "source address unknown on a locked port"),
+            Self::Filtered => ("filtered", "an address of the frame is filtered"),
+            Self::ControlProtocol => ("control_protocol", "layer-2 control protocol that the port does not pass"),
+            Self::PortDown => ("port_down", "port administratively down"),
+            Self::Blocked => ("blocked", "port blocked because of a loop"),
+            Self::LoopProbe => ("loop_probe", "loop probe that came home"),
+            Self::MirrorPort => ("mirror_port", "ports that mirrors end at take no frames"),
+            Self::StormBroadcast => ("storm_broadcast", "storm control: broadcast"),
+            Self::StormMulticast => ("storm_multicast", "storm control: multicast"),
+            Self::StormUnknown => ("storm_unknown_unicast", "storm control: unknown unicast"),
+            Self::MacMove => ("mac_move", "address held on another port because it moved too often"),
+            Self::Insecure => ("insecure", "port security: source address not allowed"),
+            Self::NoMember => ("no_member", "no port has asked for the multicast group"),
+            Self::NoOwner => ("no_owner", "no macvlan port owns the address"),
+            Self::PrivateReflected => {
+                ("private_reflected", "a sibling's frame, sent back by the wire, for a private port")
+            }
+            Self::SourceOnly => ("source_only", "taken by source list, and by nobody else"),
+            Self::BroadcastQueue => ("broadcast_queue", "more broadcast from the wire than the limit"),
         }
     }
 }
@@ -131,20 +225,32 @@ pub struct PortCounters {
     pub tx_frames: Counter,
     /// Bytes the port took.
     pub tx_bytes: Counter,
-    /// Copies made for this port by flooding.
+    /// Copies made for this port by flooding and mirroring, and probes made for it.
     pub flood_copies: Counter,
+    /// Frames that a guard would have dropped here, had it not been told to observe only.
+    pub observed: Counter,
     /// Segments made in software of GSO frames on the way out.
     pub tx_segments: Counter,
     /// Checksums completed in software on the way out.
     pub tx_checksums: Counter,
-    drops: [Counter; DropReason::COUNT],
+    drops: DropCounters,
+}
+
+/// A counter per reason.
+#[derive(Debug)]
+struct DropCounters([Counter; DropReason::COUNT]);
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 impl PortCounters {
     /// Counts `n` frames dropped at this port.
     #[inline]
     pub fn drop_n(&self, reason: DropReason, n: usize) {
-        self.drops[reason as usize].add(n as u64);
+        self.drops.0[reason as usize].add(n as u64);
     }
 
     /// Counts a burst received.
@@ -183,7 +289,7 @@ pub struct WorkerCounters {
 }
 
 /// A port's counters, summed over workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as in PortCounters")]
 pub struct PortStats {
     pub rx_frames: u64,
@@ -191,10 +297,27 @@ pub struct PortStats {
     pub tx_frames: u64,
     pub tx_bytes: u64,
     pub flood_copies: u64,
+    pub observed: u64,
     pub tx_segments: u64,
     pub tx_checksums: u64,
     /// By [`DropReason`], in the order of [`DropReason::ALL`].
     pub drops: [u64; DropReason::COUNT],
+}
+
+impl Default for PortStats {
+    fn default() -> Self {
+        Self {
+            rx_frames: 0,
+            rx_bytes: 0,
+            tx_frames: 0,
+            tx_bytes: 0,
+            flood_copies: 0,
+            observed: 0,
+            tx_segments: 0,
+            tx_checksums: 0,
+            drops: [0; DropReason::COUNT],
+        }
+    }
 }
 
 impl PortStats {
@@ -205,9 +328,10 @@ impl PortStats {
         self.tx_frames += counters.tx_frames.get();
         self.tx_bytes += counters.tx_bytes.get();
         self.flood_copies += counters.flood_copies.get();
+        self.observed += counters.observed.get();
         self.tx_segments += counters.tx_segments.get();
         self.tx_checksums += counters.tx_checksums.get();
-        for (sum, drop) in self.drops.iter_mut().zip(&counters.drops) {
+        for (sum, drop) in self.drops.iter_mut().zip(&counters.drops.0) {
             *sum += drop.get();
         }
     }

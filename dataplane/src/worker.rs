@@ -153,6 +153,7 @@ impl Worker {
         counters.worker.frames.add(n as u64);
         self.parts.switch.forward(port, &mut burst, &mut self.parts.mem, &counters.ports);
         self.send_lanes();
+        self.pass_notices();
         n
     }
 
@@ -189,6 +190,14 @@ impl Worker {
                 stats.drop_n(full, lane.len());
                 mem.free_burst(lane);
             }
+        }
+    }
+
+    /// Tells control what the switch noticed.
+    fn pass_notices(&mut self) {
+        if self.parts.switch.has_notices() {
+            let Parts { switch, outbox, .. } = &mut self.parts;
+            switch.take_notices().for_each(|notice| outbox.post(Event::Notice(notice)));
         }
     }
 
@@ -259,6 +268,8 @@ impl Worker {
                 topology.put_port(port, member);
                 self.routes[port.index()] = self.route(port, owner);
             }
+            Command::ChangePort(port, member) => topology.put_port(port, member),
+            Command::PutMirrors(mirrors) => topology.put_mirrors(mirrors),
             Command::DropPort(port) => {
                 topology.drop_port(port);
                 self.routes[port.index()] = Route::Nowhere;

@@ -7,10 +7,12 @@ use dataplane::eth::MacAddr;
 use dataplane::mem::{BURST_SIZE, Burst, Mempool, MempoolCache};
 use dataplane::port::{DomainId, MAX_PORTS, PortId};
 use dataplane::stats::{PortCounters, PortStats};
-use dataplane::switch::fdb::{Fdb, Fid, Kind};
+use dataplane::switch::fdb::{Fdb, Fid, Fixed, Kind};
+use dataplane::switch::policy::{DomainPolicy, PortPolicy};
 use dataplane::switch::{Domain, Member, Switch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Bare {
     switch: Switch,
@@ -75,7 +77,9 @@ impl Subject for Bare {
         let id = (0..).find(|id| !self.domains.contains_key(id)).expect("few domains");
         self.domains.insert(id, setup);
         self.fdb.set_fid_limit(fid(id), setup.fdb_limit);
-        let domain = Domain::new(setup.ageing.is_some(), setup.mtu as usize);
+        let ageing = setup.ageing.map(|s| Duration::from_secs(s.into()));
+        let policy = DomainPolicy::learning(ageing, setup.fdb_limit);
+        let domain = Domain::new(&policy, setup.mtu as usize, fid(id));
         self.switch.topology_mut().put_domain(DomainId(id), domain);
         id
     }
@@ -92,7 +96,7 @@ impl Subject for Bare {
         base.add(&self.counters[usize::from(id)]);
         self.ports.insert(id, base);
         self.fdb.set_port_limit(PortId(id), fdb_limit);
-        let member = Member { domain: DomainId(domain), fid: fid(domain) };
+        let member = Member::new(DomainId(domain), &PortPolicy::limited(fdb_limit));
         self.switch.topology_mut().put_port(PortId(id), member);
         id
     }
@@ -105,7 +109,8 @@ impl Subject for Bare {
     }
 
     fn add_static(&mut self, domain: u16, mac: Mac, port: u16) {
-        self.fdb.insert_static(fid(domain), MacAddr(mac), PortId(port)).expect("room for a static entry");
+        let done = self.fdb.insert_fixed(fid(domain), MacAddr(mac), PortId(port), Fixed::Sticky);
+        done.expect("room for a static entry");
     }
 
     fn forget(&mut self, domain: u16, mac: Mac) -> bool {
@@ -140,7 +145,7 @@ impl Subject for Bare {
 
     fn stations(&self) -> Vec<(u16, Mac, u16, bool)> {
         let records = self.fdb.dump(self.switch.now).into_iter();
-        let mut all: Vec<_> = records.map(|r| (r.fid.get(), r.mac.0, r.port.0, r.kind == Kind::Static)).collect();
+        let mut all: Vec<_> = records.map(|r| (r.fid.get(), r.mac.0, r.port.0, r.kind != Kind::Learned)).collect();
         all.sort_unstable();
         all
     }

@@ -169,13 +169,13 @@ impl Reference {
         if frame.len() > self.max_len(ingress) {
             return Err(DropReason::Oversize);
         }
+        if *dst == PAUSE {
+            return Err(DropReason::Pause);
+        }
         if src[0] & 1 == 1 || *src == [0; 6] {
             return Err(DropReason::BadSource);
         }
         self.learn(ingress, *src);
-        if *dst == PAUSE {
-            return Err(DropReason::Pause);
-        }
         let known = self.stations.get(&(self.domain_of(ingress), *dst)).filter(|_| dst[0] & 1 == 0);
         match known.map(|entry| entry.port) {
             Some(port) if port == ingress => Err(DropReason::SamePort),

@@ -3,7 +3,7 @@
 use crate::common::{take_bytes, wait_until};
 use crate::reference::{DomainSetup, Mac};
 use crate::subject::{Outputs, Subject, Tallies, tally};
-use dataplane::engine::{DomainSpec, Engine, EngineConfig, PortSpec, Snapshot};
+use dataplane::engine::{DomainSpec, Engine, EngineConfig, FdbEntry, PortSpec, Snapshot};
 use dataplane::eth::MacAddr;
 use dataplane::idle::Poll;
 use dataplane::mem::{BURST_SIZE, Burst, Mempool, MempoolCache};
@@ -12,6 +12,7 @@ use dataplane::pmd::ring;
 use dataplane::port::{DomainId, PortId};
 use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::Kind;
+use dataplane::switch::policy::{DomainPolicy, PortPolicy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +104,8 @@ fn fingerprint(now: &Snapshot) -> (u64, i128, Vec<u64>) {
 
 impl Subject for Wired {
     fn add_domain(&mut self, setup: DomainSetup) -> u16 {
-        let spec = DomainSpec { ageing: setup.ageing.map(|_| LONG), mtu: setup.mtu, fdb_limit: setup.fdb_limit };
+        let spec =
+            DomainSpec { mtu: setup.mtu, policy: DomainPolicy::learning(setup.ageing.map(|_| LONG), setup.fdb_limit) };
         self.engine.add_domain(spec).expect("a domain").0
     }
 
@@ -113,7 +115,8 @@ impl Subject for Wired {
 
     fn add_port(&mut self, domain: u16, fdb_limit: u32) -> u16 {
         let (near, far) = ring::pair(CABLE).expect("a cable");
-        let spec = PortSpec { domain: DomainId(domain), fdb_limit, queues: vec![near.into()] };
+        let spec =
+            PortSpec { domain: DomainId(domain), policy: PortPolicy::limited(fdb_limit), queues: vec![near.into()] };
         let port = self.engine.add_port(spec).expect("a port").0;
         self.far.insert(port, far.into());
         port
@@ -125,11 +128,12 @@ impl Subject for Wired {
     }
 
     fn add_static(&mut self, domain: u16, mac: Mac, port: u16) {
-        self.engine.add_static(DomainId(domain), MacAddr(mac), PortId(port)).expect("a static entry");
+        let entry = FdbEntry::Sticky(PortId(port));
+        self.engine.add_entry(DomainId(domain), 0, MacAddr(mac), entry).expect("a static entry");
     }
 
     fn forget(&mut self, domain: u16, mac: Mac) -> bool {
-        self.engine.remove_address(DomainId(domain), MacAddr(mac))
+        self.engine.remove_entry(DomainId(domain), 0, MacAddr(mac))
     }
 
     fn send(&mut self, port: u16, frames: &[Vec<u8>]) {
@@ -154,7 +158,8 @@ impl Subject for Wired {
 
     fn stations(&self) -> Vec<(u16, Mac, u16, bool)> {
         let records = self.engine.fdb().into_iter();
-        let mut all: Vec<_> = records.map(|r| (r.domain.0, r.mac.0, r.port.0, r.kind == Kind::Static)).collect();
+        let mut all: Vec<_> =
+            records.map(|r| (r.domain.0, r.mac.0, r.port.map_or(u16::MAX, |p| p.0), r.kind != Kind::Learned)).collect();
         all.sort_unstable();
         all
     }

@@ -22,6 +22,7 @@ use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
 use dataplane::pmd::tap::TapError;
 use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
+use dataplane::switch::policy::PortPolicy;
 use std::io;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -191,7 +192,8 @@ impl Workshop<'_> {
         open: &mut Open,
     ) -> Result<(), PortError> {
         open.queues = queues.len();
-        open.id = Some(self.engine.add_port(PortSpec { domain, fdb_limit: plan.fdb_limit, queues })?);
+        open.id =
+            Some(self.engine.add_port(PortSpec { domain, policy: PortPolicy::limited(plan.fdb_limit), queues })?);
         Ok(())
     }
 

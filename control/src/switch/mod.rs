@@ -17,10 +17,11 @@ use crate::ports::{self, Cables, Open, PortError, Workshop};
 use crate::problem::{Problem, Problems};
 use crate::state::{Journal, Thing, Ticket};
 use dataplane::command::Event;
-use dataplane::engine::{DomainSpec, Engine, EngineConfig, StopReport};
+use dataplane::engine::{DomainSpec, Engine, EngineConfig, FdbEntry, StopReport};
 use dataplane::eth::MacAddr;
 use dataplane::mem::{Arena, ArenaConfig, Mempool};
 use dataplane::port::{DomainId, PortId};
+use dataplane::switch::policy::DomainPolicy;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -192,7 +193,7 @@ impl Switch {
         let fixed = self.plan.domain(&plan.domain).map(|domain| domain.fixed.clone()).unwrap_or_default();
         for (mac, _) in fixed.into_iter().filter(|(_, port)| *port == plan.name) {
             if let Some(id) = open.id {
-                self.engine.add_static(domain, mac, id)?;
+                self.engine.add_entry(domain, 0, mac, FdbEntry::Sticky(id))?;
             }
         }
         Ok(())
@@ -261,6 +262,7 @@ impl Switch {
                     let reason = format!("its interface failed: {error}");
                     self.fail_where(&reason, |_, open| open.id == Some(port));
                 }
+                Event::Notice(notice) => tracing::warn!(?notice, "the switch noticed something"),
             }
         }
     }
@@ -286,13 +288,13 @@ impl Switch {
         let refused = |error: dataplane::engine::EngineError| {
             Problem::new("port", error.to_string(), "name a port of that domain")
         };
-        self.engine.add_static(domain, mac, port).map_err(refused)
+        self.engine.add_entry(domain, 0, mac, FdbEntry::Sticky(port)).map_err(refused)
     }
 
     /// Forgets an address; false if it was not known.
     pub fn unpin(&mut self, domain: &str, mac: MacAddr) -> Result<bool, Problem> {
         let domain = self.domain_id(domain)?;
-        Ok(self.engine.remove_address(domain, mac))
+        Ok(self.engine.remove_entry(domain, 0, mac))
     }
 
     fn domain_id(&self, name: &str) -> Result<DomainId, Problem> {
@@ -361,7 +363,7 @@ fn poll(poll: Poll) -> dataplane::idle::Poll {
 }
 
 fn spec(domain: &DomainPlan) -> DomainSpec {
-    DomainSpec { ageing: domain.ageing, mtu: domain.mtu, fdb_limit: domain.fdb_limit }
+    DomainSpec { mtu: domain.mtu, policy: DomainPolicy::learning(domain.ageing, domain.fdb_limit) }
 }
 
 /// What a new namespace needs: the loopback up, and addresses that work at once.

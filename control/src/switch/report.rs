@@ -133,7 +133,7 @@ impl Switch {
                 domain: (*domains.get(&record.domain)?).clone(),
                 vlan: record.vlan,
                 mac: record.mac.to_string(),
-                port: (*ports.get(&record.port)?).to_owned(),
+                port: record.port.map_or(Some(""), |port| ports.get(&port).copied())?.to_owned(),
                 kind: kind(record.kind).to_owned(),
                 age_s: record.age_s,
             })
@@ -187,6 +187,8 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Learned => "learned",
         Kind::Static => "static",
+        Kind::Sticky => "sticky",
+        Kind::Filter => "filter",
     }
 }
 

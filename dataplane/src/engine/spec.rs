@@ -7,10 +7,10 @@ use crate::mem::Mempool;
 use crate::pmd::Pmd;
 use crate::port::{DomainId, PortId};
 use crate::stats::{PortStats, WorkerStats};
-use crate::switch::fdb::{FdbError, Kind};
+use crate::switch::fdb::{FdbError, Fid, Kind};
+use crate::switch::policy::{DomainPolicy, PolicyError, PortPolicy, Vid};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -26,14 +26,12 @@ pub struct EngineConfig {
 }
 
 /// A broadcast segment to add.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DomainSpec {
-    /// After how long an unused address is forgotten; `None`: addresses are not learned.
-    pub ageing: Option<Duration>,
     /// Layer-3 MTU.
     pub mtu: u32,
-    /// Most addresses learned in the domain.
-    pub fdb_limit: u32,
+    /// How frames find their port.
+    pub policy: DomainPolicy,
 }
 
 /// A port to add.
@@ -41,8 +39,8 @@ pub struct DomainSpec {
 pub struct PortSpec {
     /// The segment it is on.
     pub domain: DomainId,
-    /// Most addresses learned behind it.
-    pub fdb_limit: u32,
+    /// What is asked of it.
+    pub policy: PortPolicy,
     /// Its queues, spread over the workers.
     pub queues: Vec<Pmd>,
 }
@@ -53,15 +51,41 @@ pub struct FdbRecord {
     /// The segment.
     pub domain: DomainId,
     /// VLAN; 0 where tags are not looked at.
-    pub vlan: u16,
+    pub vlan: Vid,
     /// The address.
     pub mac: MacAddr,
-    /// The port it is behind.
-    pub port: PortId,
-    /// Learned or static.
+    /// The port it is behind; `None` for a filter.
+    pub port: Option<PortId>,
+    /// How it came to be. The addresses that macvlan ports own are sticky.
     pub kind: Kind,
     /// Seconds since it was last seen.
     pub age_s: u32,
+}
+
+/// A fixed entry for the FDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FdbEntry {
+    /// Never ages; moves when its station is seen elsewhere, as the kernel's `static`.
+    Static(PortId),
+    /// Never ages, never moves.
+    Sticky(PortId),
+    /// Frames to and from the address are dropped.
+    Filter,
+}
+
+/// Which entries to flush: those that match everything that is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flush {
+    /// Of this domain.
+    pub domain: Option<DomainId>,
+    /// Of this VLAN (0: where tags are not looked at).
+    pub vlan: Option<Vid>,
+    /// Behind this port.
+    pub port: Option<PortId>,
+    /// Of this address.
+    pub mac: Option<MacAddr>,
+    /// Of this kind; `None`: learned ones.
+    pub kind: Option<Kind>,
 }
 
 /// All counters as of some recent moment.
@@ -114,6 +138,20 @@ pub enum EngineError {
     /// A domain that still has ports.
     #[error("domain {} still has ports; remove them first", .0.0)]
     DomainBusy(DomainId),
+    /// All filtering ids are taken.
+    #[error("domain {}, VLAN {vlan}: all {} pairs of domain and VLAN are in use; put ports in fewer VLANs", .domain.0, Fid::COUNT)]
+    TooManyVlans {
+        /// The domain.
+        domain: DomainId,
+        /// The VLAN that found none.
+        vlan: Vid,
+    },
+    /// No port of the domain is in the VLAN.
+    #[error("no port of the domain is in VLAN {0}; 0 is for ports that look at no tags")]
+    NoVlan(Vid),
+    /// A policy that contradicts itself or its neighbours'.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The FDB refused.
     #[error(transparent)]
     Fdb(#[from] FdbError),

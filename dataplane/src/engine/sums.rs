@@ -37,6 +37,7 @@ fn combine(a: &PortStats, b: &PortStats, op: fn(u64, u64) -> u64) -> PortStats {
         tx_frames: op(a.tx_frames, b.tx_frames),
         tx_bytes: op(a.tx_bytes, b.tx_bytes),
         flood_copies: op(a.flood_copies, b.flood_copies),
+        observed: op(a.observed, b.observed),
         tx_segments: op(a.tx_segments, b.tx_segments),
         tx_checksums: op(a.tx_checksums, b.tx_checksums),
         drops: std::array::from_fn(|i| op(a.drops[i], b.drops[i])),

@@ -10,11 +10,18 @@
 
 mod egress;
 pub mod fdb;
+pub mod macvlan;
+mod member;
+mod notice;
+pub mod policy;
 mod topology;
 mod verdict;
+pub mod vlan;
 
 pub use egress::Egress;
-pub use topology::{Domain, Member, Topology};
+pub use member::Member;
+pub use notice::{Notice, Traffic};
+pub use topology::{Domain, Forwarding, Topology};
 pub use verdict::Verdict;
 
 use crate::eth::{EthHdr, HEADER_LEN, MacAddr, TAG_LEN};
@@ -22,7 +29,8 @@ use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
 use crate::port::PortId;
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
-use fdb::{Fdb, Learn, Scattered};
+use fdb::{Fdb, Fid, Learn, Scattered};
+use notice::Notices;
 use std::sync::Arc;
 
 /// Frames ahead whose header is fetched while one is decided.
@@ -34,7 +42,7 @@ pub const MAX_OVERHEAD: usize = HEADER_LEN + 2 * TAG_LEN;
 /// What a frame alone says.
 enum Parsed {
     Drop(DropReason),
-    Group { src: Scattered, dst: MacAddr },
+    Group { src: Scattered },
     Unicast { src: Scattered, dst: Scattered },
 }
 
@@ -48,14 +56,14 @@ pub struct Switch {
     pub egress: Egress,
     /// Seconds, for ageing; set by the worker once per turn.
     pub now: u32,
-    moves: u64,
+    notices: Notices,
 }
 
 impl Switch {
     /// A switch without ports over a shared FDB.
     #[must_use]
     pub fn new(fdb: Arc<Fdb>) -> Self {
-        Self { topology: Topology::default(), fdb, egress: Egress::new(), now: 0, moves: 0 }
+        Self { topology: Topology::default(), fdb, egress: Egress::new(), now: 0, notices: Notices::default() }
     }
 
     /// Ports and domains, as control last said.
@@ -69,10 +77,16 @@ impl Switch {
         &self.topology
     }
 
-    /// Times a learned address was seen on another port than before.
+    /// Whether there is something to tell.
+    #[inline]
     #[must_use]
-    pub fn moves(&self) -> u64 {
-        self.moves
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// What was noticed since the last call.
+    pub fn take_notices(&mut self) -> impl Iterator<Item = Notice> + '_ {
+        self.notices.take()
     }
 
     /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
@@ -94,7 +108,7 @@ impl Switch {
     /// Pass 1: a verdict for each frame. Headers are parsed first, so that the FDB lines of the whole burst are on
     /// their way to the cache before the first is looked at.
     fn decide(&mut self, ingress: PortId, burst: &Burst, pool: &Mempool, out: &mut ArrayVec<Verdict, BURST_SIZE>) {
-        let Some((member, domain)) = self.topology.ingress(ingress) else {
+        let Some((_, domain)) = self.topology.ingress(ingress) else {
             out.extend(burst.iter().map(|_| Verdict::Drop(DropReason::PortGone)));
             return;
         };
@@ -106,16 +120,15 @@ impl Switch {
             if let Some(ahead) = burst.get(i + PREFETCH) {
                 pool.prefetch(ahead);
             }
-            parsed.push(self.parse(member, domain, pool, mbuf));
+            parsed.push(self.parse(domain, pool, mbuf));
         }
-        let mut moves = 0;
-        out.extend(parsed.iter().map(|frame| self.verdict(ingress, domain, frame, &mut moves)));
-        self.moves += moves;
+        let (learns, view) = (domain.learns(), View { topology: &self.topology, fdb: &self.fdb, now: self.now });
+        out.extend(parsed.iter().map(|frame| view.verdict(ingress, learns, frame, &mut self.notices)));
     }
 
     /// What the frame alone says, and a prefetch of what the FDB may say.
     #[inline]
-    fn parse(&self, member: &Member, domain: &Domain, pool: &Mempool, mbuf: &Mbuf) -> Parsed {
+    fn parse(&self, domain: &Domain, pool: &Mempool, mbuf: &Mbuf) -> Parsed {
         let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
             return Parsed::Drop(DropReason::Runt);
         };
@@ -123,40 +136,26 @@ impl Switch {
             return Parsed::Drop(DropReason::Oversize);
         }
         let (dst, src) = (hdr.dst(), hdr.src());
+        // PAUSE is not even learned from (br_handle_frame).
+        if dst == MacAddr::PAUSE {
+            return Parsed::Drop(DropReason::Pause);
+        }
         if src.is_multicast() || src.is_zero() {
             return Parsed::Drop(DropReason::BadSource);
         }
-        let src = self.scatter(member, src);
+        let src = self.scatter(domain.fids.base(), src);
         if dst.is_multicast() {
-            Parsed::Group { src, dst }
+            Parsed::Group { src }
         } else {
-            Parsed::Unicast { src, dst: self.scatter(member, dst) }
+            Parsed::Unicast { src, dst: self.scatter(domain.fids.base(), dst) }
         }
     }
 
     #[inline]
-    fn scatter(&self, member: &Member, mac: MacAddr) -> Scattered {
-        let key = self.fdb.scatter(member.fid, mac);
+    fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
+        let key = self.fdb.scatter(fid, mac);
         self.fdb.prefetch_at(key);
         key
-    }
-
-    /// Learns, looks up, decides. Learning comes before the look-up (net/bridge/br_input.c).
-    #[inline]
-    fn verdict(&self, ingress: PortId, domain: &Domain, frame: &Parsed, moves: &mut u64) -> Verdict {
-        let learn = |src| domain.learning && matches!(self.fdb.learn_at(src, ingress, self.now), Learn::Moved { .. });
-        match *frame {
-            Parsed::Drop(reason) => Verdict::Drop(reason),
-            Parsed::Group { src, dst } => {
-                *moves += u64::from(learn(src));
-                verdict::group(dst)
-            }
-            Parsed::Unicast { src, dst } => {
-                *moves += u64::from(learn(src));
-                let hit = self.fdb.lookup_at(dst);
-                verdict::unicast(ingress, hit.filter(|port| self.topology.same_domain(ingress, *port)))
-            }
-        }
     }
 
     /// Pass 2 of a flooded frame: a copy for each other member of the domain, the original for the last.
@@ -176,5 +175,41 @@ impl Switch {
             target = next;
         }
         self.egress.push(target, mbuf);
+    }
+}
+
+/// What a plain verdict reads.
+struct View<'a> {
+    topology: &'a Topology,
+    fdb: &'a Fdb,
+    now: u32,
+}
+
+impl View<'_> {
+    /// Learns, looks up, decides. Learning comes before the look-up (net/bridge/br_input.c).
+    #[inline]
+    fn verdict(&self, ingress: PortId, learns: bool, frame: &Parsed, notices: &mut Notices) -> Verdict {
+        match *frame {
+            Parsed::Drop(reason) => Verdict::Drop(reason),
+            Parsed::Group { src } => {
+                self.learn(learns, ingress, src, notices);
+                Verdict::Flood
+            }
+            Parsed::Unicast { src, dst } => {
+                self.learn(learns, ingress, src, notices);
+                let hit = self.fdb.lookup_at(dst);
+                verdict::unicast(ingress, hit.filter(|port| self.topology.same_domain(ingress, *port)))
+            }
+        }
+    }
+
+    #[inline]
+    fn learn(&self, learns: bool, ingress: PortId, src: Scattered, notices: &mut Notices) {
+        if learns {
+            match self.fdb.learn_at(src, ingress, self.now) {
+                Learn::Fresh | Learn::Refreshed | Learn::Inserted => {}
+                other => notices.learning(self.now, other, self.fdb.key(src).1, 0, ingress),
+            }
+        }
     }
 }

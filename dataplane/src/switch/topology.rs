@@ -1,34 +1,87 @@
-//! Which ports there are and which domain each is in: one copy per worker, changed by message.
+//! Which ports there are, which domain each is in, and what is asked of them: one copy per worker, changed by message.
+//!
+//! Policies come as control wrote them; here they become what verdicts read. A domain in which nothing is asked of any
+//! port is *plain*: its frames take the short path.
 
 use super::MAX_OVERHEAD;
 use super::fdb::Fid;
+use super::macvlan;
+use super::member::Member;
+use super::policy::{DomainMode, DomainPolicy, Learning, MAX_MIRRORS, Mirror, MirrorSource, Vid};
+use super::vlan::FidMap;
 use crate::port::{DomainId, PortId};
+use std::sync::Arc;
 
 /// A broadcast segment.
 #[derive(Debug, Clone)]
 pub struct Domain {
-    /// Whether source addresses are learned.
-    pub learning: bool,
     /// Most bytes of a frame, tags included; GSO frames are longer.
     pub max_len: usize,
+    /// The filtering ids of its VLANs: the part of the FDB key that keeps domains and VLANs apart.
+    pub fids: FidMap,
+    /// How frames find their port.
+    pub engine: Forwarding,
+    /// Some address is filtered.
+    pub filters: bool,
     members: Vec<PortId>,
+    plain: bool,
+    /// VLANs that are mirrored, and the mirrors that do it.
+    mirrored: Vec<(Vid, u16)>,
+}
+
+/// How frames find their port.
+#[derive(Debug, Clone)]
+pub enum Forwarding {
+    /// By what was learned.
+    Learning(Learning),
+    /// By the addresses that ports own.
+    Macvlan(Arc<macvlan::Table>),
 }
 
 impl Domain {
-    /// A domain without members. `mtu` is the layer-3 MTU of its ports.
+    /// A domain without members. `mtu` is the layer-3 MTU of its ports; `fid` is for frames whose tags are not looked
+    /// at.
     #[must_use]
-    pub fn new(learning: bool, mtu: usize) -> Self {
-        Self { learning, max_len: mtu + MAX_OVERHEAD, members: Vec::new() }
+    pub fn new(policy: &DomainPolicy, mtu: usize, fid: Fid) -> Self {
+        let engine = match &policy.mode {
+            DomainMode::Learning(learning) => Forwarding::Learning(*learning),
+            DomainMode::Macvlan(extensions) => Forwarding::Macvlan(Arc::new(macvlan::Table::empty(*extensions))),
+        };
+        Self {
+            max_len: mtu + MAX_OVERHEAD,
+            fids: FidMap::new(fid),
+            engine,
+            filters: false,
+            members: Vec::new(),
+            plain: false,
+            mirrored: Vec::new(),
+        }
     }
-}
 
-/// A port as the switch sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
-    /// The segment it is on.
-    pub domain: DomainId,
-    /// The filtering id of its frames: the part of the FDB key that keeps domains apart.
-    pub fid: Fid,
+    /// Whether its frames take the short path: nothing is asked of it or its ports but to learn and to flood.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Its ports.
+    #[must_use]
+    pub fn members(&self) -> &[PortId] {
+        &self.members
+    }
+
+    /// Whether source addresses are learned.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        matches!(&self.engine, Forwarding::Learning(learning) if learning.ageing.is_some())
+    }
+
+    /// Whether nothing is asked of it but to learn.
+    fn asks_nothing(&self) -> bool {
+        let nothing = |l: &Learning| l.snooping.is_none() && l.moves.is_none() && l.loops.is_none();
+        let engine = matches!(&self.engine, Forwarding::Learning(learning) if nothing(learning));
+        engine && !self.filters && self.mirrored.is_empty()
+    }
 }
 
 /// Ports and domains.
@@ -36,6 +89,7 @@ pub struct Member {
 pub struct Topology {
     ports: Vec<Option<Member>>,
     domains: Vec<Option<Domain>>,
+    mirrors: Vec<Mirror>,
 }
 
 impl Topology {
@@ -43,7 +97,9 @@ impl Topology {
     pub fn put_domain(&mut self, id: DomainId, domain: Domain) {
         let slot = slot(&mut self.domains, id.index());
         let members = slot.take().map(|d| d.members).unwrap_or_default();
-        *slot = Some(Domain { members, ..domain });
+        let mirrored = mirrored_vlans(&self.mirrors, id);
+        *slot = Some(Domain { members, mirrored, ..domain });
+        self.refresh(id);
     }
 
     /// Removes a domain; its ports must be gone.
@@ -51,13 +107,21 @@ impl Topology {
         *slot(&mut self.domains, id.index()) = None;
     }
 
-    /// Adds a port to its domain.
-    pub fn put_port(&mut self, port: PortId, member: Member) {
-        self.drop_port(port);
-        if let Some(domain) = slot(&mut self.domains, member.domain.index()) {
-            domain.members.push(port);
+    /// Adds a port to its domain, or changes it.
+    pub fn put_port(&mut self, port: PortId, mut member: Member) {
+        let domain = member.domain;
+        let stays = self.member(port).is_some_and(|old| old.domain == domain);
+        if !stays {
+            self.drop_port(port);
+        }
+        if let Some(home) = slot(&mut self.domains, domain.index()) {
+            if !stays {
+                home.members.push(port);
+            }
+            member.mirror(port, &self.mirrors);
             *slot(&mut self.ports, port.index()) = Some(member);
         }
+        self.refresh(domain);
     }
 
     /// Removes a port: nothing is sent to it or taken from it any more.
@@ -66,19 +130,57 @@ impl Topology {
         if let Some(domain) = slot(&mut self.domains, member.domain.index()) {
             domain.members.retain(|p| *p != port);
         }
+        self.refresh(member.domain);
+    }
+
+    /// Replaces all mirrors; at most [`MAX_MIRRORS`] count.
+    pub fn put_mirrors(&mut self, mirrors: Vec<Mirror>) {
+        self.mirrors = mirrors;
+        self.mirrors.truncate(MAX_MIRRORS);
+        for index in 0..self.ports.len() {
+            if let (Some(member), Ok(id)) = (&mut self.ports[index], u16::try_from(index)) {
+                member.mirror(PortId(id), &self.mirrors);
+            }
+        }
+        for index in 0..self.domains.len() {
+            let Ok(id) = u16::try_from(index) else { continue };
+            if let Some(domain) = &mut self.domains[index] {
+                domain.mirrored = mirrored_vlans(&self.mirrors, DomainId(id));
+            }
+            self.refresh(DomainId(id));
+        }
+    }
+
+    /// The mirrors there are; a mirror's place is its bit in [`Member::rx_mirrors`].
+    #[must_use]
+    pub fn mirrors(&self) -> &[Mirror] {
+        &self.mirrors
+    }
+
+    fn refresh(&mut self, id: DomainId) {
+        let Some(Some(domain)) = self.domains.get_mut(id.index()) else { return };
+        let plain = |port: &PortId| self.ports[port.index()].as_ref().is_none_or(Member::is_plain);
+        domain.plain = domain.asks_nothing() && domain.members.iter().all(plain);
+    }
+
+    /// A port, if it is there.
+    #[inline]
+    #[must_use]
+    pub fn member(&self, port: PortId) -> Option<&Member> {
+        self.ports.get(port.index())?.as_ref()
     }
 
     /// The port and its domain, if it is still there.
     #[must_use]
     pub fn ingress(&self, port: PortId) -> Option<(&Member, &Domain)> {
-        let member = self.ports.get(port.index())?.as_ref()?;
+        let member = self.member(port)?;
         Some((member, self.domains.get(member.domain.index())?.as_ref()?))
     }
 
     /// Whether two ports are there and in one domain.
     #[must_use]
     pub fn same_domain(&self, a: PortId, b: PortId) -> bool {
-        let domain = |port: PortId| self.ports.get(port.index()).copied().flatten().map(|member| member.domain);
+        let domain = |port: PortId| self.member(port).map(|member| member.domain);
         domain(a).is_some_and(|a| Some(a) == domain(b))
     }
 
@@ -87,6 +189,18 @@ impl Topology {
         let members = self.ingress(port).map_or(&[][..], |(_, domain)| &domain.members);
         members.iter().copied().filter(move |p| *p != port)
     }
+}
+
+/// The VLANs of a domain that are mirrored.
+fn mirrored_vlans(mirrors: &[Mirror], id: DomainId) -> Vec<(Vid, u16)> {
+    let vlans = |(bit, mirror): (usize, &Mirror)| {
+        let vlan = move |source: &MirrorSource| match source {
+            MirrorSource::Vlan(domain, vid) if *domain == id => Some((*vid, 1 << bit)),
+            _ => None,
+        };
+        mirror.from.iter().filter_map(vlan).collect::<Vec<_>>()
+    };
+    mirrors.iter().take(MAX_MIRRORS).enumerate().flat_map(vlans).collect()
 }
 
 /// Entry `index` of a table that grows as needed.
@@ -100,15 +214,22 @@ fn slot<T>(table: &mut Vec<Option<T>>, index: usize) -> &mut Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::switch::policy::{BridgePort, PortPolicy, Role};
+    use std::time::Duration;
+
+    fn domain(mtu: usize, fid: u16) -> Domain {
+        let policy = DomainPolicy::learning(Some(Duration::from_secs(300)), u32::MAX);
+        Domain::new(&policy, mtu, Fid::new(fid).unwrap())
+    }
 
     fn member(domain: u16) -> Member {
-        Member { domain: DomainId(domain), fid: Fid::new(domain).unwrap() }
+        Member::new(DomainId(domain), &PortPolicy::default())
     }
 
     fn topology() -> Topology {
         let mut t = Topology::default();
         for d in 0..2 {
-            t.put_domain(DomainId(d), Domain::new(true, 1500));
+            t.put_domain(DomainId(d), domain(1500, d));
         }
         for p in 0..6 {
             t.put_port(PortId(p), member(p % 2));
@@ -135,10 +256,28 @@ mod tests {
     #[test]
     fn changing_a_domain_keeps_its_members() {
         let mut t = topology();
-        t.put_domain(DomainId(0), Domain::new(false, 9000));
+        t.put_domain(DomainId(0), domain(9000, 0));
         assert_eq!(t.ingress(PortId(0)).unwrap().1.max_len, 9000 + MAX_OVERHEAD);
         assert_eq!(t.others(PortId(0)).count(), 2);
         t.drop_port(PortId(0));
         assert!(t.ingress(PortId(0)).is_none());
+    }
+
+    #[test]
+    fn a_domain_is_plain_while_nothing_is_asked_of_any_of_its_ports() {
+        let mut t = topology();
+        let plain = |t: &Topology| [0, 1].map(|port| t.ingress(PortId(port)).unwrap().1.is_plain());
+        assert_eq!(plain(&t), [true, true]);
+        let isolated = BridgePort { isolated: true, ..BridgePort::default() };
+        let policy = PortPolicy { role: Role::Bridge(isolated), ..PortPolicy::default() };
+        t.put_port(PortId(2), Member::new(DomainId(0), &policy));
+        assert_eq!(plain(&t), [false, true]);
+        assert_eq!(t.others(PortId(0)).count(), 2, "a port that changed is a member once");
+        t.put_port(PortId(2), member(0));
+        assert_eq!(plain(&t), [true, true]);
+        t.put_mirrors(vec![Mirror { from: vec![MirrorSource::Vlan(DomainId(1), 0)], to: PortId(4) }]);
+        assert_eq!(plain(&t), [false, false], "one is mirrored, the other has the port it is mirrored to");
+        t.put_mirrors(Vec::new());
+        assert_eq!(plain(&t), [true, true]);
     }
 }

@@ -1,6 +1,5 @@
 //! What becomes of a frame: pure functions over what the FDB said. Each has its table test.
 
-use crate::eth::MacAddr;
 use crate::port::PortId;
 use crate::stats::DropReason;
 
@@ -13,11 +12,6 @@ pub enum Verdict {
     Flood,
     /// Nowhere, for this reason.
     Drop(DropReason),
-}
-
-/// A frame to a group address: flooded, save PAUSE (802.1D Table 7-10; br_handle_frame drops it too).
-pub(super) fn group(dst: MacAddr) -> Verdict {
-    if dst == MacAddr::PAUSE { Verdict::Drop(DropReason::Pause) } else { Verdict::Flood }
 }
 
 /// A unicast frame: to the port its destination was seen on, never back where it came from, flooded on a miss.
@@ -41,12 +35,5 @@ mod tests {
         {
             assert_eq!(unicast(a, hit), verdict);
         }
-    }
-
-    #[test]
-    fn group_table() {
-        assert_eq!(group(MacAddr::BROADCAST), Verdict::Flood);
-        assert_eq!(group(MacAddr([0x01, 0x80, 0xc2, 0, 0, 0])), Verdict::Flood);
-        assert_eq!(group(MacAddr::PAUSE), Verdict::Drop(DropReason::Pause));
     }
 }

@@ -5,15 +5,15 @@ use crate::port::PortId;
 use crate::primitive::Ordering;
 use crate::switch::fdb::slots::{Probe, Slot};
 use crate::switch::fdb::word::Word;
-use crate::switch::fdb::{ATTEMPTS, Fdb, FdbError, Fid, PORTS};
+use crate::switch::fdb::{ATTEMPTS, Fdb, FdbError, Fid, Fixed, PORTS};
 
 impl Fdb {
-    /// Makes the station's entry static, on `port`, whatever it was. A static entry counts towards no limit, and any
+    /// Makes the station's entry a fixed one, on `port`, whatever it was. A fixed entry counts towards no limit, and any
     /// learned entry makes way for it.
     ///
     /// # Errors
     /// If the address is not a station's, the port cannot exist, or there is no slot.
-    pub fn insert_static(&self, fid: Fid, mac: MacAddr, port: PortId) -> Result<(), FdbError> {
+    pub fn insert_fixed(&self, fid: Fid, mac: MacAddr, port: PortId, fixed: Fixed) -> Result<(), FdbError> {
         if mac.is_multicast() || mac.is_zero() {
             return Err(FdbError::Address(mac));
         }
@@ -21,7 +21,7 @@ impl Fdb {
             return Err(FdbError::Port { mac, port: port.0 });
         }
         let probe = self.slots.probe(self.scatter(fid, mac));
-        if !(0..ATTEMPTS).any(|_| self.fix(&probe, port)) {
+        if !(0..ATTEMPTS).any(|_| self.fix(&probe, port, fixed)) {
             return Err(FdbError::Full(mac));
         }
         self.remove_doubles(&probe);
@@ -30,7 +30,7 @@ impl Fdb {
 
     /// Writes a static entry over the station's own, into a free slot, or over the oldest learned one in its way; false
     /// when there is none or another thread changed it meanwhile.
-    fn fix(&self, probe: &Probe, port: PortId) -> bool {
+    fn fix(&self, probe: &Probe, port: PortId, fixed: Fixed) -> bool {
         let own = || self.slots.locate(probe).map(|(slot, word)| (slot, word.tag(), word));
         let free = || self.slots.vacancy(probe).map(|(slot, tag)| (slot, tag, Word::EMPTY));
         let oldest = || self.slots.victim(probe, Word::is_learned);
@@ -39,9 +39,9 @@ impl Fdb {
         };
         // Relaxed: a count, as in `limits`; taken before, given back after.
         self.statics.fetch_add(1, Ordering::Relaxed);
-        let fixed = self.slots.exchange(slot, old, Word::fixed(tag, port)).is_ok();
-        self.settle_counts(slot, old, fixed);
-        fixed
+        let done = self.slots.exchange(slot, old, Word::fixed(tag, port, fixed)).is_ok();
+        self.settle_counts(slot, old, done);
+        done
     }
 
     /// Gives back the count of the entry that went, or of the static one that did not come.

@@ -28,7 +28,11 @@ impl Fdb {
         let here = word.port() == port;
         match (here, word.is_static()) {
             (true, true) => Some(Learn::Fresh),
-            (false, true) => Some(Learn::Static),
+            (false, true) if word.may_roam() => {
+                let moved = self.slots.exchange(slot, word, word.on(port)).is_ok();
+                moved.then_some(Learn::Moved { from: word.port() })
+            }
+            (false, true) => Some(Learn::Pinned { to: word.port() }),
             (true, false) if word.is_stamped(now_s) => Some(Learn::Fresh),
             (true, false) => {
                 let new = Word::learned(word.tag(), port, now_s);
@@ -51,7 +55,7 @@ impl Fdb {
 
     /// Counts and places a new entry; `None` when another thread took the slot.
     fn insert(&self, key: Scattered, probe: &Probe, port: PortId, now_s: u32) -> Option<Learn> {
-        let fid = self.slots.gather(key).0.index();
+        let fid = self.quota(self.slots.gather(key).0);
         if !self.ports.take(port.index()) {
             return Some(Learn::PortLimit);
         }

@@ -118,7 +118,7 @@ fn loom_learn_against_stale_mark() {
 fn loom_static_beats_learn() {
     explore(4, || {
         let fdb = table();
-        let other = beside(&fdb, |fdb| fdb.insert_static(FID, mac(1), P1).unwrap());
+        let other = beside(&fdb, |fdb| fdb.insert_fixed(FID, mac(1), P1, Fixed::Sticky).unwrap());
         let _ = fdb.learn(FID, mac(1), P0, 1);
         let _ = other.join().unwrap();
         assert_eq!(fdb.lookup(FID, mac(1)), Some(P1));
@@ -132,7 +132,7 @@ fn loom_static_beats_its_double() {
     explore(4, || {
         let fdb = table();
         let _ = fdb.learn(FID, mac(2), P2, 1);
-        let other = beside(&fdb, |fdb| fdb.insert_static(FID, mac(1), P1));
+        let other = beside(&fdb, |fdb| fdb.insert_fixed(FID, mac(1), P1, Fixed::Sticky));
         assert!(fdb.remove(FID, mac(2)));
         let _ = fdb.learn(FID, mac(1), P0, 1);
         assert_eq!(other.join().unwrap(), Ok(()));

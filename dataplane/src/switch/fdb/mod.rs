@@ -74,8 +74,32 @@ const FIDS: usize = if cfg!(all(test, loom)) { 2 } else { Fid::COUNT };
 pub enum Kind {
     /// Learned from traffic: ages, moves, may be evicted.
     Learned,
-    /// Made by control: stays.
+    /// Made by control: never ages, moves with its station, as the kernel's `static`.
     Static,
+    /// Made by control: never ages, never moves.
+    Sticky,
+    /// Made by control: frames to and from the station are dropped.
+    Filter,
+}
+
+/// An entry for control to make; see [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fixed {
+    /// [`Kind::Static`].
+    Static,
+    /// [`Kind::Sticky`].
+    Sticky,
+    /// [`Kind::Filter`]; its port means nothing.
+    Filter,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// The port the station is on.
+    pub port: PortId,
+    /// How the entry came to be.
+    pub kind: Kind,
 }
 
 /// What learning an address came to.
@@ -94,8 +118,11 @@ pub enum Learn {
         /// The port it was on.
         from: PortId,
     },
-    /// A static entry says that the station is on another port; whether to drop the frame is the caller's choice.
-    Static,
+    /// A sticky or filter entry says that the station is not here; whether to drop the frame is the caller's choice.
+    Pinned {
+        /// The port it is pinned to.
+        to: PortId,
+    },
     /// Not learned: both buckets are full of other ports' entries.
     Full,
     /// Not learned (or not moved here): the port has as many entries as it may have.
@@ -131,6 +158,8 @@ pub struct Fdb {
     ports: Quotas,
     /// Learned entries per filtering id.
     fids: Quotas,
+    /// Whose limit and count a filtering id shares; its own, unless told otherwise.
+    shares: Box<[AtomicU32]>,
     statics: AtomicU32,
 }
 
@@ -149,7 +178,8 @@ impl Fdb {
 
     fn build(entries: u32, seed: Seed) -> Self {
         let slots = Slots::new(entries, seed);
-        Self { slots, ports: Quotas::new(PORTS), fids: Quotas::new(FIDS), statics: AtomicU32::new(0) }
+        let shares = (0..FIDS).map(|fid| AtomicU32::new(u32::try_from(fid).unwrap_or(0))).collect();
+        Self { slots, ports: Quotas::new(PORTS), fids: Quotas::new(FIDS), shares, statics: AtomicU32::new(0) }
     }
 
     /// Computes where a key lives, once for [`Fdb::prefetch_at`], [`Fdb::lookup_at`] and [`Fdb::learn_at`]. Good for
@@ -184,6 +214,20 @@ impl Fdb {
     #[must_use]
     pub fn lookup_at(&self, key: Scattered) -> Option<PortId> {
         self.slots.find(&self.slots.probe(key)).map(Word::port)
+    }
+
+    /// What is known about the station, for whom the port alone is not enough.
+    #[inline]
+    #[must_use]
+    pub fn find_at(&self, key: Scattered) -> Option<Hit> {
+        let word = self.slots.find(&self.slots.probe(key))?;
+        Some(Hit { port: word.port(), kind: word.kind()? })
+    }
+
+    /// The filtering id and the address that a key was made of.
+    #[must_use]
+    pub fn key(&self, key: Scattered) -> (Fid, MacAddr) {
+        self.slots.gather(key)
     }
 
     /// Notes that the station spoke on `port` in second `now_s` (of any clock that all callers share). The caller has
@@ -239,7 +283,7 @@ impl Fdb {
     /// The learned entries of a filtering id.
     #[must_use]
     pub fn fid_count(&self, fid: Fid) -> u32 {
-        self.fids.count(fid.index())
+        self.fids.count(self.quota(fid))
     }
 
     /// Bounds the learned entries of a port. What it has beyond a lowered limit stays until it ages out.
@@ -252,14 +296,28 @@ impl Fdb {
 
     /// Bounds the learned entries of a filtering id, in the same way.
     pub fn set_fid_limit(&self, fid: Fid, limit: u32) {
-        self.fids.set_limit(fid.index(), limit);
+        self.fids.set_limit(self.quota(fid), limit);
+    }
+
+    /// From now on `fid` counts towards the limit of `with`, or its own again if that is itself. Only while `fid` has no
+    /// entries and nobody learns in it.
+    pub fn share_limit(&self, fid: Fid, with: Fid) {
+        let own = u32::from(fid.get());
+        let with = if fid == with { own } else { self.shares[with.index()].load(Ordering::Relaxed) };
+        // Relaxed: workers come to know the filtering id by a message sent afterwards.
+        self.shares[fid.index()].store(with, Ordering::Relaxed);
+    }
+
+    /// The quota that a filtering id counts towards.
+    fn quota(&self, fid: Fid) -> usize {
+        self.shares[fid.index()].load(Ordering::Relaxed) as usize
     }
 
     /// Takes an entry that is in no slot any more out of the counts.
     fn discount(&self, slot: Slot, word: Word) {
         if word.is_learned() {
             self.ports.give(word.port().index());
-            self.fids.give(self.slots.key_at(slot, word).0.index());
+            self.fids.give(self.quota(self.slots.key_at(slot, word).0));
         } else {
             // Relaxed: a count, as in `limits`.
             self.statics.fetch_sub(1, Ordering::Relaxed);

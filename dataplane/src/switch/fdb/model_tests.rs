@@ -65,7 +65,7 @@ impl Model {
         let new = Entry { port, fixed: false, seen: now };
         match self.entries.get_mut(&key) {
             Some(old) if old.fixed => {
-                return if old.port == port { Learn::Fresh } else { Learn::Static };
+                return if old.port == port { Learn::Fresh } else { Learn::Pinned { to: PortId(old.port) } };
             }
             Some(old) if *old == new => return Learn::Fresh,
             Some(old) if old.port == port => {
@@ -110,7 +110,7 @@ fn step(fdb: &Fdb, model: &mut Model, now: &mut u32, op: Op) -> Result<(), TestC
         }
         Op::Static(f, m, p) => {
             let (fid, mac) = key(f, m);
-            prop_assert_eq!(fdb.insert_static(fid, mac, PortId(p)), Ok(()));
+            prop_assert_eq!(fdb.insert_fixed(fid, mac, PortId(p), Fixed::Sticky), Ok(()));
             model.entries.insert((f, m), Entry { port: p, fixed: true, seen: 0 });
         }
         Op::Remove(f, m) => {
@@ -148,7 +148,7 @@ fn assert_same_entries(fdb: &Fdb, model: &Model, now: u32) -> Result<(), TestCas
         .iter()
         .map(|(&(f, m), entry)| {
             let (fid, mac) = key(f, m);
-            let kind = if entry.fixed { Kind::Static } else { Kind::Learned };
+            let kind = if entry.fixed { Kind::Sticky } else { Kind::Learned };
             let age_s = if entry.fixed { 0 } else { now - entry.seen };
             Record { fid, mac, port: PortId(entry.port), kind, age_s }
         })

@@ -80,14 +80,23 @@ impl Fdb {
         false
     }
 
-    /// Removes every entry that points to `port`; how many. For a port that is gone: nobody learns on it any more.
+    /// Removes every entry that points to `port`, filters aside; how many. For a port that is gone: nobody learns on it any more.
     pub fn flush_port(&self, port: PortId) -> usize {
-        self.flush(|_, word| word.port() == port)
+        self.flush(|_, word| word.port() == port && word.kind() != Some(Kind::Filter))
     }
 
     /// Removes every entry of a filtering id; how many.
     pub fn flush_fid(&self, fid: Fid) -> usize {
         self.flush(|slot, word| self.slots.key_at(slot, word).0 == fid)
+    }
+
+    /// Removes every entry that `goes`, as a record whose age is not told; how many.
+    pub fn flush_matching(&self, goes: impl Fn(Record) -> bool) -> usize {
+        let record = |slot: Slot, word: Word| {
+            let ((fid, mac), kind) = (self.slots.key_at(slot, word), word.kind()?);
+            Some(Record { fid, mac, port: word.port(), kind, age_s: 0 })
+        };
+        self.flush(|slot, word| record(slot, word).is_some_and(&goes))
     }
 
     fn flush(&self, goes: impl Fn(Slot, Word) -> bool) -> usize {

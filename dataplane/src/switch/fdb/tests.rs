@@ -63,17 +63,52 @@ fn learns_refreshes_moves() {
 }
 
 #[test]
-fn static_entries_stay_where_they_are() {
+fn static_entries_follow_their_station_and_keep_their_kind() {
+    let fdb = Fdb::new(100);
+    assert_eq!(fdb.insert_fixed(fid(3), mac(1), P1, Fixed::Static), Ok(()));
+    assert_eq!(fdb.learn(fid(3), mac(1), P1, 5), Learn::Fresh);
+    assert_eq!(fdb.learn(fid(3), mac(1), P2, 6), Learn::Moved { from: P1 });
+    assert_eq!(fdb.dump(99), [Record { fid: fid(3), mac: mac(1), port: P2, kind: Kind::Static, age_s: 0 }]);
+    assert_eq!((fdb.age(1000, |_| 1), fdb.port_count(P2), fdb.len()), (0, 0, 1));
+    assert_consistent(&fdb);
+}
+
+#[test]
+fn a_filter_is_no_port_s_entry() {
+    let fdb = Fdb::new(100);
+    assert_eq!(fdb.insert_fixed(fid(3), mac(1), P1, Fixed::Filter), Ok(()));
+    assert_eq!(fdb.find_at(fdb.scatter(fid(3), mac(1))), Some(Hit { port: P1, kind: Kind::Filter }));
+    assert_eq!(fdb.learn(fid(3), mac(1), P2, 6), Learn::Pinned { to: P1 });
+    assert_eq!((fdb.flush_port(P1), fdb.flush_matching(|r| r.kind == Kind::Learned)), (0, 0));
+    assert_eq!(fdb.flush_matching(|r| r.kind == Kind::Filter && r.mac == mac(1) && r.fid == fid(3)), 1);
+    assert_consistent(&fdb);
+}
+
+#[test]
+fn filtering_ids_may_share_a_limit() {
+    let fdb = Fdb::new(100);
+    fdb.share_limit(fid(5), fid(3));
+    fdb.set_fid_limit(fid(3), 2);
+    assert_eq!(fdb.learn(fid(3), mac(1), P1, 1), Learn::Inserted);
+    assert_eq!(fdb.learn(fid(5), mac(1), P1, 1), Learn::Inserted);
+    assert_eq!(fdb.learn(fid(5), mac(2), P1, 1), Learn::DomainLimit);
+    assert_eq!((fdb.fid_count(fid(3)), fdb.fid_count(fid(5))), (2, 2), "one count");
+    assert_eq!(fdb.flush_fid(fid(5)), 1);
+    assert_eq!(fdb.learn(fid(3), mac(2), P1, 1), Learn::Inserted);
+}
+
+#[test]
+fn sticky_entries_stay_where_they_are() {
     let fdb = Fdb::new(100);
     assert_eq!(fdb.learn(fid(3), mac(1), P1, 5), Learn::Inserted);
-    assert_eq!(fdb.insert_static(fid(3), mac(1), P2), Ok(()));
+    assert_eq!(fdb.insert_fixed(fid(3), mac(1), P2, Fixed::Sticky), Ok(()));
     assert_eq!(fdb.port_count(P1), 0, "a static entry counts towards no limit");
-    assert_eq!(fdb.learn(fid(3), mac(1), P1, 6), Learn::Static);
+    assert_eq!(fdb.learn(fid(3), mac(1), P1, 6), Learn::Pinned { to: P2 });
     assert_eq!(fdb.learn(fid(3), mac(1), P2, 7), Learn::Fresh);
     assert_eq!(fdb.age(1000, |_| 1), 0);
-    assert_eq!(fdb.insert_static(fid(3), mac(1), P1), Ok(()), "control may point it elsewhere");
+    assert_eq!(fdb.insert_fixed(fid(3), mac(1), P1, Fixed::Sticky), Ok(()), "control may point it elsewhere");
     assert_eq!(fdb.lookup(fid(3), mac(1)), Some(P1));
-    assert_eq!(fdb.dump(99)[0], Record { fid: fid(3), mac: mac(1), port: P1, kind: Kind::Static, age_s: 0 });
+    assert_eq!(fdb.dump(99)[0], Record { fid: fid(3), mac: mac(1), port: P1, kind: Kind::Sticky, age_s: 0 });
     assert_eq!(fdb.len(), 1);
     assert_eq!(fdb.flush_port(P1), 1);
     assert_consistent(&fdb);
@@ -82,10 +117,10 @@ fn static_entries_stay_where_they_are() {
 #[test]
 fn refuses_static_entries_that_could_never_match() {
     let fdb = Fdb::new(100);
-    let zero = fdb.insert_static(fid(0), MacAddr([0; 6]), P1).unwrap_err();
+    let zero = fdb.insert_fixed(fid(0), MacAddr([0; 6]), P1, Fixed::Sticky).unwrap_err();
     assert!(zero.to_string().contains("00:00:00:00:00:00"), "{zero}");
-    assert_eq!(fdb.insert_static(fid(0), MacAddr([1; 6]), P1), Err(FdbError::Address(MacAddr([1; 6]))));
-    let port = fdb.insert_static(fid(0), mac(1), PortId(1024));
+    assert_eq!(fdb.insert_fixed(fid(0), MacAddr([1; 6]), P1, Fixed::Sticky), Err(FdbError::Address(MacAddr([1; 6]))));
+    let port = fdb.insert_fixed(fid(0), mac(1), PortId(1024), Fixed::Sticky);
     assert_eq!(port, Err(FdbError::Port { mac: mac(1), port: 1024 }));
     assert!(Fid::new(8192).is_none());
 }
@@ -141,7 +176,7 @@ fn limits_hold_for_ports_and_filtering_ids() {
     assert_eq!(learn(0, 3, P1), Learn::PortLimit, "nor by moving");
     assert_eq!(fdb.lookup(fid(0), mac(3)), Some(P2));
     assert_eq!((learn(2, 1, P2), learn(2, 2, P2)), (Learn::Inserted, Learn::DomainLimit));
-    assert!(fdb.insert_static(fid(2), mac(9), P1).is_ok(), "limits are for what strangers can do");
+    assert!(fdb.insert_fixed(fid(2), mac(9), P1, Fixed::Sticky).is_ok(), "limits are for what strangers can do");
     assert_consistent(&fdb);
 }
 
@@ -184,10 +219,10 @@ fn static_entries_push_out_learned_ones_but_not_each_other() {
         assert_eq!(fdb.learn(*id, *mac, P1, 1), Learn::Inserted);
     }
     for (id, mac) in &keys[16..32] {
-        assert_eq!(fdb.insert_static(*id, *mac, P2), Ok(()));
+        assert_eq!(fdb.insert_fixed(*id, *mac, P2, Fixed::Sticky), Ok(()));
     }
     let (id, mac) = keys[32];
-    assert_eq!(fdb.insert_static(id, mac, P2), Err(FdbError::Full(mac)));
+    assert_eq!(fdb.insert_fixed(id, mac, P2, Fixed::Sticky), Err(FdbError::Full(mac)));
     assert_eq!(fdb.learn(id, mac, P1, 1), Learn::Full);
     assert_eq!((fdb.len(), fdb.port_count(P1)), (16, 0));
     assert_consistent(&fdb);
@@ -247,7 +282,7 @@ fn control_at_random(fdb: &Fdb, keys: &[(Fid, MacAddr)], stop: &AtomicBool) {
             0 => fdb.flush_port(PortId(2)) > 0,
             1 => fdb.flush_fid(id) > 0,
             2 => fdb.age(u32::MAX, |_| 1) > 0,
-            3..8 => fdb.insert_static(id, mac, PortId(4)).is_ok(),
+            3..8 => fdb.insert_fixed(id, mac, PortId(4), Fixed::Sticky).is_ok(),
             _ => fdb.remove(id, mac),
         };
     }

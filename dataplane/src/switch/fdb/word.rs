@@ -4,10 +4,10 @@
 //! they are the key. The stamp says in which second the entry was last refreshed, roughly: a worker compares it and
 //! writes nothing when it is the current one. Seconds count modulo 7; the eighth value is [`STALE`], which the ageing
 //! sweep sets on idle entries, so that a station that speaks every 7 or 14 seconds is not taken for one that just
-//! spoke.
+//! spoke. Entries made by control do not age; their stamp bits say which kind they are.
 
 use crate::port::{MAX_PORTS, PortId};
-use crate::switch::fdb::Kind;
+use crate::switch::fdb::{Fixed, Kind};
 
 const PORT_BITS: u32 = 10;
 const STAMP_SHIFT: u32 = PORT_BITS;
@@ -20,6 +20,9 @@ const LEARNED: u64 = 1 << KIND_SHIFT;
 const STATIC: u64 = 2 << KIND_SHIFT;
 /// The stamp no second has.
 const STALE: u64 = 7 << STAMP_SHIFT;
+/// What the stamp bits of a static entry say; 0: it may move.
+const STICKY: u64 = 1 << STAMP_SHIFT;
+const FILTER: u64 = 2 << STAMP_SHIFT;
 
 const _: () = assert!(MAX_PORTS <= 1 << PORT_BITS, "a port id must fit into an entry");
 
@@ -58,9 +61,19 @@ impl Word {
         Self(tag.0 | LEARNED | stamp(now_s) | port_bits(port))
     }
 
-    /// An entry that control made: never ages, never moves.
-    pub(super) fn fixed(tag: Tag, port: PortId) -> Self {
-        Self(tag.0 | STATIC | port_bits(port))
+    /// An entry that control made: never ages.
+    pub(super) fn fixed(tag: Tag, port: PortId, fixed: Fixed) -> Self {
+        let how = match fixed {
+            Fixed::Static => 0,
+            Fixed::Sticky => STICKY,
+            Fixed::Filter => FILTER,
+        };
+        Self(tag.0 | STATIC | how | port_bits(port))
+    }
+
+    /// The same entry on another port.
+    pub(super) fn on(self, port: PortId) -> Self {
+        Self(self.0 & !PORT_MASK | port_bits(port))
     }
 
     /// Whether this is an entry with that tag. The word is then the tag plus a number from `LEARNED` up to, but not
@@ -85,9 +98,18 @@ impl Word {
     pub(super) fn kind(self) -> Option<Kind> {
         match self.0 & KIND_MASK {
             LEARNED => Some(Kind::Learned),
-            STATIC => Some(Kind::Static),
+            STATIC => Some(match self.0 & STAMP_MASK {
+                STICKY => Kind::Sticky,
+                FILTER => Kind::Filter,
+                _ => Kind::Static,
+            }),
             _ => None,
         }
+    }
+
+    /// Whether control made it and it may move all the same.
+    pub(super) fn may_roam(self) -> bool {
+        self.0 & (KIND_MASK | STAMP_MASK) == STATIC
     }
 
     #[inline]
@@ -134,12 +156,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_do_not_overlap(rem in 0..1u64 << 48, alt: bool, port in 0..1024u16, now: u32, fixed: bool) {
-            let tag = Tag::new(rem, alt);
-            let word = if fixed { Word::fixed(tag, PortId(port)) } else { Word::learned(tag, PortId(port), now) };
+        fn fields_do_not_overlap(rem in 0..1u64 << 48, alt: bool, port in 0..1024u16, now: u32, how in 0..4usize) {
+            let (tag, fixed) = (Tag::new(rem, alt), how > 0);
+            let (kind, word) = [
+                (Kind::Learned, Word::learned(tag, PortId(port), now)),
+                (Kind::Static, Word::fixed(tag, PortId(port), Fixed::Static)),
+                (Kind::Sticky, Word::fixed(tag, PortId(port), Fixed::Sticky)),
+                (Kind::Filter, Word::fixed(tag, PortId(port), Fixed::Filter)),
+            ][how];
             prop_assert_eq!((word.tag(), word.port()), (tag, PortId(port)));
             prop_assert_eq!((tag.remainder(), tag.is_alt()), (rem, alt));
-            prop_assert_eq!(word.kind(), Some(if fixed { Kind::Static } else { Kind::Learned }));
+            prop_assert_eq!(word.kind(), Some(kind));
+            prop_assert_eq!((word.is_static(), word.may_roam()), (fixed, kind == Kind::Static));
+            prop_assert_eq!((word.on(PortId(7)).kind(), word.on(PortId(7)).port()), (Some(kind), PortId(7)));
             prop_assert!(word.has(tag));
             prop_assert!(!word.has(Tag::new(rem, !alt)));
             prop_assert!(fixed || word.is_stamped(now) && !word.is_stamped(now.wrapping_add(1)) || now == u32::MAX);

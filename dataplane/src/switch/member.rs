@@ -1,0 +1,96 @@
+//! A port as verdicts see it: its policy, compiled.
+
+use super::policy::{BridgePort, MAX_MIRRORS, Mirror, MirrorSource, PortPolicy, Role, RouterPort};
+use super::vlan::PortVlans;
+use crate::port::{DomainId, PortId};
+use crate::stats::DropReason;
+use std::sync::Arc;
+
+/// A port of a domain.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The segment it is on.
+    pub domain: DomainId,
+    /// Flags of a bridge port; the default for others.
+    pub bridge: BridgePort,
+    /// Its VLANs; `None`: its frames' tags are not looked at.
+    pub vlans: Option<Arc<PortVlans>>,
+    /// Blocked for a while because of a loop.
+    pub blocked: bool,
+    policy: Arc<PortPolicy>,
+    /// Mirrors that copy what comes in, by bit.
+    rx_mirrors: u16,
+    /// Mirrors that copy what leaves.
+    tx_mirrors: u16,
+    /// A mirror ends here.
+    is_mirror: bool,
+}
+
+impl Member {
+    /// A port with that policy.
+    #[must_use]
+    pub fn new(domain: DomainId, policy: &PortPolicy) -> Self {
+        let bridge = match policy.role {
+            Role::Bridge(flags) => flags,
+            _ => BridgePort::default(),
+        };
+        Self {
+            domain,
+            bridge,
+            vlans: policy.vlan.as_ref().map(|vlan| Arc::new(PortVlans::new(vlan))),
+            blocked: false,
+            policy: Arc::new(policy.clone()),
+            rx_mirrors: 0,
+            tx_mirrors: 0,
+            is_mirror: false,
+        }
+    }
+
+    /// What is asked of it.
+    #[must_use]
+    pub fn policy(&self) -> &PortPolicy {
+        &self.policy
+    }
+
+    /// Why nothing may enter or leave here.
+    #[inline]
+    #[must_use]
+    pub fn closed(&self) -> Option<DropReason> {
+        match (self.policy.enabled, self.is_mirror, self.blocked) {
+            (true, false, false) => None,
+            (false, ..) => Some(DropReason::PortDown),
+            (_, true, _) => Some(DropReason::MirrorPort),
+            (_, _, true) => Some(DropReason::Blocked),
+        }
+    }
+
+    /// Mirrors that copy what comes in, a bit each.
+    #[must_use]
+    pub fn rx_mirrors(&self) -> u16 {
+        self.rx_mirrors
+    }
+
+    /// Mirrors that copy what leaves.
+    #[must_use]
+    pub fn tx_mirrors(&self) -> u16 {
+        self.tx_mirrors
+    }
+
+    /// Whether it is asked nothing but to learn and to flood.
+    pub(super) fn is_plain(&self) -> bool {
+        let usual = PortPolicy { fdb_limit: self.policy.fdb_limit, router: RouterPort::Auto, ..PortPolicy::default() };
+        let mirrors = self.is_mirror || self.rx_mirrors | self.tx_mirrors != 0;
+        *self.policy == usual && !self.blocked && !mirrors
+    }
+
+    /// Notes what the mirrors want of it.
+    pub(super) fn mirror(&mut self, port: PortId, mirrors: &[Mirror]) {
+        let bits = |source: MirrorSource| {
+            let wants = |(bit, mirror): (usize, &Mirror)| u16::from(mirror.from.contains(&source)) << bit;
+            mirrors.iter().take(MAX_MIRRORS).enumerate().map(wants).fold(0, |all, bit| all | bit)
+        };
+        self.rx_mirrors = bits(MirrorSource::Rx(port));
+        self.tx_mirrors = bits(MirrorSource::Tx(port));
+        self.is_mirror = mirrors.iter().any(|mirror| mirror.to == port);
+    }
+}
