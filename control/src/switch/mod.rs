@@ -262,7 +262,7 @@ impl Switch {
                     let reason = format!("its interface failed: {error}");
                     self.fail_where(&reason, |_, open| open.id == Some(port));
                 }
-                Event::Notice(notice) => tracing::warn!(?notice, "the switch noticed something"),
+                Event::Notice(notice) => tracing::info!(?notice, "the switch noticed something"),
             }
         }
     }
