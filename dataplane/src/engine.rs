@@ -21,9 +21,9 @@ use crate::mesh::Mesh;
 use crate::pmd::Pmd;
 use crate::port::{DomainId, MAX_PORTS, PortId};
 use crate::stats::PortStats;
+use crate::switch::Switch;
 use crate::switch::fdb::{AgeCursor, Fdb, Fid};
 use crate::switch::policy::{Mirror, PortPolicy};
-use crate::switch::{Member, Switch};
 use crate::worker::{Counters, Parts, Remains, Worker};
 use crossbeam::channel::{Sender, bounded};
 use fids::Fids;
@@ -52,6 +52,8 @@ struct WorkerHandle {
 struct PortSlot {
     domain: DomainId,
     policy: PortPolicy,
+    /// Workers that have a queue of the port.
+    workers: u32,
     /// Counters as they were when the port got its id.
     baseline: PortStats,
 }
@@ -210,7 +212,8 @@ impl Engine {
         let port = PortId(u16::try_from(index).map_err(|_| EngineError::TooManyPorts)?);
         self.obtain_fids(spec.domain, &spec.policy)?;
         let baseline = self.raw_stats(port);
-        self.ports[index] = Some(PortSlot { domain: spec.domain, policy: spec.policy.clone(), baseline });
+        let workers = u32::try_from(spec.queues.len().min(self.workers.len())).unwrap_or(1);
+        self.ports[index] = Some(PortSlot { domain: spec.domain, policy: spec.policy.clone(), workers, baseline });
         Ok(port)
     }
 
@@ -224,7 +227,7 @@ impl Engine {
         }
         self.sync()?;
         self.tell_domain(spec.domain);
-        let member = Member::new(spec.domain, &spec.policy);
+        let member = self.member(port)?;
         for (index, worker) in self.workers.iter().enumerate() {
             let owner = if owners.contains(&index) {
                 index
@@ -243,6 +246,7 @@ impl Engine {
     /// [`EngineError::NoPort`], [`EngineError::Stuck`].
     pub fn remove_port(&mut self, port: PortId) -> Result<(), EngineError> {
         let slot = self.ports.get_mut(port.index()).and_then(Option::take).ok_or(EngineError::NoPort(port))?;
+        self.tell_domain(slot.domain);
         self.post_all(|| Command::DropPort(port));
         // Twice: after the first, nobody sends to the port any more; after the second, what was sent has arrived.
         self.sync()?;
@@ -253,7 +257,6 @@ impl Engine {
         self.mem.publish();
         self.fdb.flush_port(port);
         self.drop_mirrors_of(port)?;
-        self.tell_domain(slot.domain);
         self.release_fids(slot.domain)?;
         let counted = since(&self.raw_stats(port), &slot.baseline);
         add(&mut self.removed, &counted);

@@ -107,6 +107,7 @@ impl Worker {
     pub(crate) fn run(mut self) -> Remains {
         let mut from = lcore::cycles();
         while self.running {
+            self.parts.switch.cycles = from;
             let moved = self.turn();
             let now = lcore::cycles();
             self.account(moved, now.wrapping_sub(from));

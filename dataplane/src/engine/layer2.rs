@@ -12,8 +12,9 @@ use crate::switch::fdb::{Fid, Fixed, Kind, Record};
 use crate::switch::policy::{
     Act, DomainMode, DomainPolicy, MAX_MIRRORS, MacvlanMode, Mirror, MirrorSource, PolicyError, PortPolicy, Role, Vid,
 };
-use crate::switch::{Domain, Member};
+use crate::switch::{Domain, Forwarding, Member, macvlan};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Engine {
     /// Changes what is asked of a port. Frames of other ports are not touched; addresses that were learned on the port
@@ -172,7 +173,17 @@ impl Engine {
         let mut domain = Domain::new(&spec.policy, spec.mtu as usize, fid);
         domain.fids = domain.fids.with(self.fids.of(id).filter(|(vid, _)| *vid != 0));
         domain.filters = self.has_filters(id);
+        if let DomainMode::Macvlan(extensions) = &spec.policy.mode {
+            domain.engine = Forwarding::Macvlan(Arc::new(macvlan::Table::new(*extensions, self.members(id))));
+        }
         self.post_all(|| Command::PutDomain(id, domain.clone()));
+    }
+
+    /// The ports of a domain.
+    fn members(&self, id: DomainId) -> impl Iterator<Item = (PortId, &PortPolicy)> {
+        let ports =
+            self.ports.iter().enumerate().filter_map(|(i, slot)| Some((u16::try_from(i).ok()?, slot.as_ref()?)));
+        ports.filter(move |(_, slot)| slot.domain == id).map(|(port, slot)| (PortId(port), &slot.policy))
     }
 
     fn has_filters(&self, id: DomainId) -> bool {
@@ -182,10 +193,15 @@ impl Engine {
 
     /// Sends a port's policy to the workers.
     fn tell_port(&self, port: PortId) -> Result<(), EngineError> {
-        let slot = self.slot(port)?;
-        let member = Member::new(slot.domain, &slot.policy);
+        let member = self.member(port)?;
         self.post_all(|| Command::ChangePort(port, member.clone()));
         Ok(())
+    }
+
+    /// A port as workers see it.
+    pub(super) fn member(&self, port: PortId) -> Result<Member, EngineError> {
+        let slot = self.slot(port)?;
+        Ok(Member::new(slot.domain, &slot.policy).on_workers(slot.workers))
     }
 
     /// Whether a port of that policy fits into the domain; `port` is its id if it is there already.
@@ -326,7 +342,9 @@ fn is_passthru(policy: &PortPolicy) -> bool {
 /// Whether two ports can be in one domain.
 fn get_along(a: &PortPolicy, b: &PortPolicy) -> Result<(), PolicyError> {
     match (&a.role, &b.role) {
-        (Role::Uplink, Role::Uplink) | (Role::Host, Role::Host) => Err(PolicyError::Second(a.role.name())),
+        (Role::Uplink, Role::Uplink) | (Role::Host { .. }, Role::Host { .. }) => {
+            Err(PolicyError::Second(a.role.name()))
+        }
         (Role::Macvlan(_), Role::Macvlan(_)) if is_passthru(a) || is_passthru(b) => Err(PolicyError::PassthruSiblings),
         (Role::Macvlan(x), Role::Macvlan(y)) => {
             let taken = x.macs.iter().find(|mac| y.macs.contains(mac));

@@ -1,6 +1,7 @@
 //! A port as verdicts see it: its policy, compiled.
 
-use super::policy::{BridgePort, MAX_MIRRORS, Mirror, MirrorSource, PortPolicy, Role, RouterPort};
+use super::guard::Paces;
+use super::policy::{BridgePort, MAX_MIRRORS, Mirror, MirrorSource, PortPolicy, Role, RouterPort, Vid};
 use super::vlan::PortVlans;
 use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
@@ -17,6 +18,7 @@ pub struct Member {
     pub vlans: Option<Arc<PortVlans>>,
     /// Blocked for a while because of a loop.
     pub blocked: bool,
+    pub(super) paces: Paces,
     policy: Arc<PortPolicy>,
     /// Mirrors that copy what comes in, by bit.
     rx_mirrors: u16,
@@ -39,11 +41,25 @@ impl Member {
             bridge,
             vlans: policy.vlan.as_ref().map(|vlan| Arc::new(PortVlans::new(vlan))),
             blocked: false,
+            paces: Paces::new(&policy.storm, 1),
             policy: Arc::new(policy.clone()),
             rx_mirrors: 0,
             tx_mirrors: 0,
             is_mirror: false,
         }
+    }
+
+    /// The same on one of so many workers that take frames in here: each allows its share of the rates.
+    #[must_use]
+    pub fn on_workers(self, workers: u32) -> Self {
+        Self { paces: Paces::new(&self.policy.storm, workers), ..self }
+    }
+
+    /// Whether it is in the VLAN; 0: that of ports that look at no tags.
+    #[inline]
+    #[must_use]
+    pub fn is_in(&self, vid: Vid) -> bool {
+        self.vlans.as_ref().map_or(vid == 0, |vlans| vlans.contains(vid))
     }
 
     /// What is asked of it.

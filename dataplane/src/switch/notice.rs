@@ -134,7 +134,7 @@ impl Notices {
 
     /// What learning an address came to, if it is worth telling.
     #[cold]
-    pub(super) fn learning(&mut self, now_s: u32, learned: Learn, mac: MacAddr, vlan: Vid, port: PortId) {
+    pub(super) fn learned(&mut self, now_s: u32, learned: Learn, mac: MacAddr, vlan: Vid, port: PortId) {
         let notice = match learned {
             Learn::Moved { from } => Notice::Moved { mac, vlan, from, to: port },
             Learn::Pinned { to } => Notice::Pinned { mac, vlan, owner: to, seen: port },

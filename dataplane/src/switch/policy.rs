@@ -73,7 +73,10 @@ pub enum Role {
     /// The wire under all macvlan devices; one per domain.
     Uplink,
     /// The lower device's own stack; at most one per domain. Frames for nobody else end here.
-    Host,
+    Host {
+        /// Its addresses: what [`MacvlanDomain::host_reach`] needs to know.
+        macs: Vec<MacAddr>,
+    },
 }
 
 impl Default for Role {

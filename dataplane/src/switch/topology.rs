@@ -76,6 +76,12 @@ impl Domain {
         matches!(&self.engine, Forwarding::Learning(learning) if learning.ageing.is_some())
     }
 
+    /// The mirrors of a VLAN, a bit each.
+    #[inline]
+    pub(super) fn mirrors(&self, vid: Vid) -> u16 {
+        self.mirrored.iter().filter(|(mirrored, _)| *mirrored == vid).fold(0, |all, (_, mirrors)| all | mirrors)
+    }
+
     /// Whether nothing is asked of it but to learn.
     fn asks_nothing(&self) -> bool {
         let nothing = |l: &Learning| l.snooping.is_none() && l.moves.is_none() && l.loops.is_none();

@@ -1,4 +1,4 @@
-//! What becomes of a frame: pure functions over what the FDB said. Each has its table test.
+//! What becomes of a frame in a plain domain: pure functions over what the FDB said. Each has its table test.
 
 use crate::port::PortId;
 use crate::stats::DropReason;
@@ -15,7 +15,8 @@ pub enum Verdict {
 }
 
 /// A unicast frame: to the port its destination was seen on, never back where it came from, flooded on a miss.
-pub(super) fn unicast(ingress: PortId, hit: Option<PortId>) -> Verdict {
+#[must_use]
+pub fn unicast(ingress: PortId, hit: Option<PortId>) -> Verdict {
     match hit {
         Some(port) if port == ingress => Verdict::Drop(DropReason::SamePort),
         Some(port) => Verdict::Unicast(port),

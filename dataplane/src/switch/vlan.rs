@@ -201,3 +201,6 @@ fn translation(policy: &VlanPolicy) -> (Box<[Vid]>, Box<[Vid]>) {
     }
     (inward.into(), outward.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,11 @@ impl Scattered {
         (self.0 & ((1 << bucket_bits) - 1)) as usize
     }
 
+    /// A place in another table of `len` elements, as random as the key's bucket.
+    pub(in crate::switch) fn index(self, len: usize) -> usize {
+        usize::try_from(self.0 >> 8).unwrap_or(0) % len
+    }
+
     /// What the bucket number does not tell.
     #[inline]
     pub(super) fn remainder(self, bucket_bits: u32) -> u64 {

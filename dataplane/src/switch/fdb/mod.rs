@@ -131,6 +131,15 @@ pub enum Learn {
     DomainLimit,
 }
 
+impl Learn {
+    /// Whether the station is not simply where it was, or new.
+    #[inline]
+    #[must_use]
+    pub fn is_news(self) -> bool {
+        !matches!(self, Self::Fresh | Self::Refreshed | Self::Inserted)
+    }
+}
+
 /// Why a static entry was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FdbError {

@@ -81,7 +81,8 @@ impl PortPolicy {
             }
             (_, DomainMode::Macvlan(_)) if self.vlan.is_some() => return Err(PolicyError::MacvlanVlan),
             (Role::Macvlan(device), _) => device.check()?,
-            (Role::Uplink | Role::Host, _) => {}
+            (Role::Host { macs }, _) => macs.iter().copied().try_for_each(station)?,
+            (Role::Uplink, _) => {}
         }
         let secured = self.security.iter().flat_map(|security| &security.macs);
         secured.copied().try_for_each(station)
@@ -95,7 +96,7 @@ impl Role {
             Self::Bridge(_) => "bridge",
             Self::Macvlan(_) => "macvlan",
             Self::Uplink => "uplink",
-            Self::Host => "host",
+            Self::Host { .. } => "host",
         }
     }
 }

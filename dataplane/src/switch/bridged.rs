@@ -1,0 +1,177 @@
+//! A burst through a learning domain of which something is asked: VLANs, port flags, guards, mirrors, snooping. The
+//! verdicts are in [`bridge`]; here is the order in which they are asked for, which is the kernel's.
+
+use super::bridge::{self, Guarded, Verdict};
+use super::deliver::Delivery;
+use super::fdb::{Fdb, Hit, Kind, Scattered};
+use super::gate::{Gate, Memory};
+use super::guard::Move;
+use super::headers;
+use super::member::Member;
+use super::notice::{Notice, Traffic};
+use super::policy::Learning;
+use super::topology::Domain;
+use super::vlan::Tagging;
+use crate::eth::{EthHdr, MacAddr};
+use crate::mem::{Burst, Mbuf, Mempool};
+use crate::port::PortId;
+use crate::stats::DropReason;
+
+/// What a frame alone says.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    src: MacAddr,
+    dst: MacAddr,
+    tagging: Tagging,
+    from: Scattered,
+    to: Scattered,
+}
+
+/// What decides about frames from one port.
+pub(super) struct Bridged<'a> {
+    pub(super) gate: Gate<'a>,
+    pub(super) domain: &'a Domain,
+    pub(super) learning: &'a Learning,
+    pub(super) fdb: &'a Fdb,
+}
+
+impl Bridged<'_> {
+    /// Switches a burst; empties it.
+    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+        let facts = headers(burst, out.mem.pool(), |pool, mbuf| self.facts(pool, mbuf));
+        out.max_len = self.domain.max_len;
+        for (mbuf, facts) in burst.drain(..).zip(facts) {
+            self.switch(mbuf, facts, out, memory);
+        }
+    }
+
+    /// Reads a frame, and asks the cache for what the FDB may say of it.
+    #[inline]
+    fn facts(&self, pool: &Mempool, mbuf: &Mbuf) -> Result<Facts, DropReason> {
+        if let Some(reason) = self.gate.member.closed() {
+            return Err(reason);
+        }
+        let head = pool.data(mbuf);
+        let hdr = EthHdr::new_checked(head).ok_or(DropReason::Runt)?;
+        if mbuf.len() > self.domain.max_len && !pool.is_gso(mbuf) {
+            return Err(DropReason::Oversize);
+        }
+        let (dst, src) = (hdr.dst(), hdr.src());
+        if dst == MacAddr::PAUSE {
+            return Err(DropReason::Pause);
+        }
+        if src.is_multicast() || src.is_zero() {
+            return Err(DropReason::BadSource);
+        }
+        let tagging = self.gate.member.vlans.as_ref().map_or(Ok(Tagging::NONE), |vlans| vlans.classify(head))?;
+        let fid = self.domain.fids.get(tagging.vid).ok_or(DropReason::VlanDenied)?;
+        let (from, to) = (self.fdb.scatter(fid, src), self.fdb.scatter(fid, dst));
+        self.fdb.prefetch_at(from);
+        if !dst.is_multicast() {
+            self.fdb.prefetch_at(to);
+        }
+        Ok(Facts { src, dst, tagging, from, to })
+    }
+
+    fn switch(&self, mbuf: Mbuf, facts: Result<Facts, DropReason>, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+        out.begin();
+        if self.gate.member.rx_mirrors() != 0 && self.gate.member.closed().is_none() {
+            out.mirror(&mbuf, self.gate.member.rx_mirrors());
+        }
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(reason) => return out.drop_at(self.gate.ingress, reason, mbuf),
+        };
+        let mirrors = self.domain.mirrors(facts.tagging.vid);
+        if mirrors != 0 {
+            out.mirror(&mbuf, mirrors);
+        }
+        match self.decide(&facts, out, memory) {
+            Ok(()) => {
+                if let Err(mbuf) = out.send_all(mbuf, facts.tagging) {
+                    out.drop_at(self.gate.ingress, DropReason::NoDestination, mbuf);
+                }
+            }
+            Err(reason) => out.drop_at(self.gate.ingress, reason, mbuf),
+        }
+    }
+
+    /// Learns, looks up, decides: the frame's ports are then `out.targets`.
+    #[inline]
+    fn decide(&self, facts: &Facts, out: &mut Delivery<'_>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+        self.source(facts, memory)?;
+        let verdict = if facts.dst.is_multicast() {
+            bridge::group(facts.dst, self.gate.member.policy().control.pass(facts.dst))
+        } else {
+            bridge::unicast(self.fdb.find_at(facts.to).filter(|hit| self.is_neighbour(out, hit)))
+        };
+        let to_self = |port: PortId| out.topology.member(port).map(|member| (port, member));
+        match verdict {
+            Verdict::Drop(reason) => Err(reason),
+            Verdict::To(port) => {
+                let to = to_self(port).ok_or(DropReason::PortGone)?;
+                bridge::may_leave((self.gate.ingress, self.gate.member), to, facts.tagging.vid)?;
+                out.targets.push(port);
+                Ok(())
+            }
+            Verdict::Flood(traffic) => {
+                self.gate.storm(traffic, memory)?;
+                self.flood(traffic, facts, out);
+                Ok(())
+            }
+            Verdict::Group => Ok(()),
+        }
+    }
+
+    /// Whether what was found is in this domain: an entry about to be flushed may name a port that is not.
+    fn is_neighbour(&self, out: &Delivery<'_>, hit: &Hit) -> bool {
+        let at_home = |member: &Member| member.domain == self.gate.member.domain;
+        hit.kind == Kind::Filter || out.topology.member(hit.port).is_some_and(at_home)
+    }
+
+    /// Whether the source may send here, and what is learned from it.
+    #[inline]
+    fn source(&self, facts: &Facts, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+        self.gate.secure(facts.src, facts.tagging.vid, memory)?;
+        let locked = self.gate.member.bridge.locked;
+        if locked || self.domain.filters || self.learning.moves.is_some() {
+            let known = self.fdb.find_at(facts.from);
+            bridge::admit(self.gate.ingress, locked, known)?;
+            self.damp(facts, known, memory)?;
+        }
+        if self.gate.member.bridge.learning && self.domain.learns() {
+            let learned = self.fdb.learn_at(facts.from, self.gate.ingress, self.gate.now);
+            if learned.is_news() {
+                memory.notices.learned(self.gate.now, learned, facts.src, facts.tagging.vid, self.gate.ingress);
+            }
+        }
+        Ok(())
+    }
+
+    /// The move guard's word on a source that is known elsewhere.
+    fn damp(&self, facts: &Facts, known: Option<Hit>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+        let elsewhere = |hit: &Hit| hit.port != self.gate.ingress && matches!(hit.kind, Kind::Learned | Kind::Static);
+        let (Some(guard), Some(hit)) = (&self.learning.moves, known.filter(elsewhere)) else { return Ok(()) };
+        let word = memory.guards.moves(facts.from, guard, self.gate.now);
+        if word == Move::Go {
+            return Ok(());
+        }
+        let guarded = Guarded::violation(guard.act, DropReason::MacMove);
+        if word == Move::Caught {
+            let (mac, vlan, observed) = (facts.src, facts.tagging.vid, guarded == Guarded::Observed);
+            let notice = Notice::Flapping { mac, vlan, from: hit.port, to: self.gate.ingress, observed };
+            memory.notices.tell(self.gate.now, notice);
+        }
+        self.gate.obey(guarded)
+    }
+
+    fn flood(&self, traffic: Traffic, facts: &Facts, out: &mut Delivery<'_>) {
+        let from = (self.gate.ingress, self.gate.member);
+        for port in self.domain.members() {
+            let Some(member) = out.topology.member(*port) else { continue };
+            if bridge::floods(member, traffic) && bridge::may_leave(from, (*port, member), facts.tagging.vid).is_ok() {
+                out.targets.push(*port);
+            }
+        }
+    }
+}

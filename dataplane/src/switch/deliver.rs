@@ -1,0 +1,104 @@
+//! Pass 2 where more is asked than to learn and to flood: frames get the tag their egress port wants, mirrors get their
+//! copies, and what comes to nothing is freed and counted.
+
+use super::tag;
+use super::topology::Topology;
+use super::vlan::{Retag, Tagging};
+use super::{Egress, policy::MAX_MIRRORS};
+use crate::mem::{Mbuf, MempoolCache};
+use crate::port::PortId;
+use crate::stats::{DropReason, PortCounters};
+use arrayvec::ArrayVec;
+
+/// Where frames of a burst go to.
+pub(super) struct Delivery<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) egress: &'a mut Egress,
+    pub(super) mem: &'a mut MempoolCache,
+    pub(super) ports: &'a [PortCounters],
+    /// Ports of the frame at hand; kept between frames for its memory.
+    pub(super) targets: &'a mut Vec<PortId>,
+    /// Most bytes of a frame of the domain.
+    pub(super) max_len: usize,
+    /// Mirrors that have their copy of the frame at hand: one each, whatever it matches.
+    mirrored: ArrayVec<PortId, MAX_MIRRORS>,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(
+        topology: &'a Topology,
+        egress: &'a mut Egress,
+        mem: &'a mut MempoolCache,
+        ports: &'a [PortCounters],
+        targets: &'a mut Vec<PortId>,
+    ) -> Self {
+        Self { topology, egress, mem, ports, targets, max_len: usize::MAX, mirrored: ArrayVec::new() }
+    }
+
+    /// Forgets the frame before.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.mirrored.clear();
+        self.targets.clear();
+    }
+
+    /// Frees a frame and counts it.
+    #[inline]
+    pub(super) fn drop_at(&mut self, port: PortId, reason: DropReason, mbuf: Mbuf) {
+        self.ports[port.index()].drop_n(reason, 1);
+        self.mem.free(mbuf);
+    }
+
+    /// A copy of the frame for each of these mirrors that has none yet.
+    pub(super) fn mirror(&mut self, mbuf: &Mbuf, mirrors: u16) {
+        for (bit, mirror) in self.topology.mirrors().iter().enumerate() {
+            if mirrors >> bit & 1 == 0 || self.mirrored.contains(&mirror.to) {
+                continue;
+            }
+            self.mirrored.push(mirror.to);
+            if let Some(copy) = self.copy_for(mirror.to, mbuf) {
+                self.egress.push(mirror.to, copy);
+            }
+        }
+    }
+
+    /// A copy, counted where it goes.
+    pub(super) fn copy_for(&mut self, port: PortId, mbuf: &Mbuf) -> Option<Mbuf> {
+        let counters = &self.ports[port.index()];
+        counters.flood_copies.add(1);
+        let copy = self.mem.copy(mbuf);
+        if copy.is_none() {
+            counters.drop_n(DropReason::NoMbuf, 1);
+        }
+        copy
+    }
+
+    /// Sends a frame out of a port, with the tag it wants there.
+    #[inline]
+    pub(super) fn send(&mut self, port: PortId, mut mbuf: Mbuf, tagging: Tagging) {
+        let Some(member) = self.topology.member(port) else {
+            return self.drop_at(port, DropReason::PortGone, mbuf);
+        };
+        let retag = member.vlans.as_ref().map_or(Retag::Keep, |vlans| vlans.retag(tagging));
+        if let Err(reason) = tag::apply(self.mem.pool(), &mut mbuf, retag, self.max_len) {
+            return self.drop_at(port, reason, mbuf);
+        }
+        if member.tx_mirrors() != 0 {
+            self.mirror(&mbuf, member.tx_mirrors());
+        }
+        self.egress.push(port, mbuf);
+    }
+
+    /// Sends a frame to all its targets: copies, and the original to the last. Gives it back if there is none.
+    pub(super) fn send_all(&mut self, mbuf: Mbuf, tagging: Tagging) -> Result<(), Mbuf> {
+        let Some(last) = self.targets.pop() else { return Err(mbuf) };
+        for i in 0..self.targets.len() {
+            let port = self.targets[i];
+            if let Some(copy) = self.copy_for(port, &mbuf) {
+                self.send(port, copy, tagging);
+            }
+        }
+        self.send(last, mbuf, tagging);
+        Ok(())
+    }
+}

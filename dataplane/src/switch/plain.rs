@@ -1,0 +1,119 @@
+//! A burst through a plain domain: learn, look up, flood what is unknown. The short path, and the usual one.
+
+use super::deliver::Delivery;
+use super::fdb::{Fdb, Fid, Scattered};
+use super::headers;
+use super::notice::Notices;
+use super::topology::{Domain, Topology};
+use super::verdict::{self, Verdict};
+use crate::eth::{EthHdr, MacAddr};
+use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool};
+use crate::port::PortId;
+use crate::stats::DropReason;
+use arrayvec::ArrayVec;
+
+/// What a frame alone says.
+enum Parsed {
+    Drop(DropReason),
+    Group { src: Scattered },
+    Unicast { src: Scattered, dst: Scattered },
+}
+
+/// What decides about frames from one port.
+pub(super) struct Plain<'a> {
+    pub(super) ingress: PortId,
+    pub(super) domain: &'a Domain,
+    pub(super) topology: &'a Topology,
+    pub(super) fdb: &'a Fdb,
+    /// Seconds.
+    pub(super) now: u32,
+}
+
+impl Plain<'_> {
+    /// Switches a burst; empties it. Headers are parsed first, so that the FDB lines of the whole burst are on their
+    /// way to the cache before the first is looked at.
+    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, notices: &mut Notices) {
+        let parsed = headers(burst, out.mem.pool(), |pool, mbuf| self.parse(pool, mbuf));
+        let learns = self.domain.learns();
+        let verdicts = parsed.iter().map(|frame| self.verdict(learns, frame, notices));
+        let verdicts: ArrayVec<Verdict, BURST_SIZE> = verdicts.collect();
+        for (mbuf, verdict) in burst.drain(..).zip(verdicts) {
+            match verdict {
+                Verdict::Unicast(port) => out.egress.push(port, mbuf),
+                Verdict::Flood => self.flood(mbuf, out),
+                Verdict::Drop(reason) => out.drop_at(self.ingress, reason, mbuf),
+            }
+        }
+    }
+
+    /// What the frame alone says, and a prefetch of what the FDB may say.
+    #[inline]
+    fn parse(&self, pool: &Mempool, mbuf: &Mbuf) -> Parsed {
+        let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
+            return Parsed::Drop(DropReason::Runt);
+        };
+        if mbuf.len() > self.domain.max_len && !pool.is_gso(mbuf) {
+            return Parsed::Drop(DropReason::Oversize);
+        }
+        let (dst, src) = (hdr.dst(), hdr.src());
+        // PAUSE is not even learned from (br_handle_frame).
+        if dst == MacAddr::PAUSE {
+            return Parsed::Drop(DropReason::Pause);
+        }
+        if src.is_multicast() || src.is_zero() {
+            return Parsed::Drop(DropReason::BadSource);
+        }
+        let fid = self.domain.fids.base();
+        let src = self.scatter(fid, src);
+        if dst.is_multicast() { Parsed::Group { src } } else { Parsed::Unicast { src, dst: self.scatter(fid, dst) } }
+    }
+
+    #[inline]
+    fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
+        let key = self.fdb.scatter(fid, mac);
+        self.fdb.prefetch_at(key);
+        key
+    }
+
+    /// Learns, looks up, decides. Learning comes before the look-up (net/bridge/br_input.c).
+    #[inline]
+    fn verdict(&self, learns: bool, frame: &Parsed, notices: &mut Notices) -> Verdict {
+        match *frame {
+            Parsed::Drop(reason) => Verdict::Drop(reason),
+            Parsed::Group { src } => {
+                self.learn(learns, src, notices);
+                Verdict::Flood
+            }
+            Parsed::Unicast { src, dst } => {
+                self.learn(learns, src, notices);
+                let hit = self.fdb.lookup_at(dst);
+                verdict::unicast(self.ingress, hit.filter(|port| self.topology.same_domain(self.ingress, *port)))
+            }
+        }
+    }
+
+    #[inline]
+    fn learn(&self, learns: bool, src: Scattered, notices: &mut Notices) {
+        if learns {
+            let learned = self.fdb.learn_at(src, self.ingress, self.now);
+            if learned.is_news() {
+                notices.learned(self.now, learned, self.fdb.key(src).1, 0, self.ingress);
+            }
+        }
+    }
+
+    /// A copy for each other member of the domain, the original for the last.
+    fn flood(&self, mbuf: Mbuf, out: &mut Delivery<'_>) {
+        let mut targets = self.topology.others(self.ingress);
+        let Some(mut target) = targets.next() else {
+            return out.drop_at(self.ingress, DropReason::NoDestination, mbuf);
+        };
+        for next in targets {
+            if let Some(copy) = out.copy_for(target, &mbuf) {
+                out.egress.push(target, copy);
+            }
+            target = next;
+        }
+        out.egress.push(target, mbuf);
+    }
+}
