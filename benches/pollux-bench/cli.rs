@@ -47,6 +47,8 @@ pub enum Command {
     Tcp,
     /// Round trips every 2 ms, and the first one after 10 idle seconds
     Ping,
+    /// Round trips at 1000, 20 000 and 50 000 per second, with the CPU they cost
+    Rtt,
     /// CPU of an idle switch with eight ports
     Idle,
     /// CPU time per frame at a fixed 100 kpps
@@ -57,6 +59,6 @@ pub enum Command {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         minutes: u32,
     },
-    /// xdp, tcp, ping, idle and cpu, as Markdown for the README
+    /// xdp, tcp, ping, rtt, idle and cpu, as Markdown for the README
     All,
 }

@@ -138,7 +138,7 @@ fn check(file: &str) -> Result<(), Failure> {
         plan.name,
         plan.ports.len(),
         plan.domains.len(),
-        plan.workers,
+        plan.workers.iter().map(|worker| worker.core).collect::<Vec<_>>(),
         plan.frames,
         u64::from(plan.frames) / 512
     ))

@@ -267,7 +267,7 @@ mod tests {
             ),
             (
                 "name: a\nworkers: [0, x]\n",
-                "x.yaml:2:14: workers.1: this is not a whole number that fits here (64 bits); write a plain number",
+                "x.yaml:2:14: workers.1: invalid type: string \"x\", expected a core such as 1, or { core: 1, poll: busy }",
             ),
             (
                 "name: a\nports:\n  h1: { kind: tap }\n  h1: { kind: tap }\n",

@@ -36,7 +36,7 @@ pub fn status(status: &Status) -> String {
             format!("{} (pollux {}, pid {}, up {})", status.name, status.version, status.pid, uptime(status.uptime_s)),
         ),
         ("socket", status.socket.clone()),
-        ("workers", format!("cores {}, poll {}", list(&status.workers), status.poll)),
+        ("workers", workers(status)),
         ("memory", format!("{} frames, {} in {}", memory.frames, bytes(memory.bytes), memory.backing)),
         ("kernel", format!("{} besides (128 bytes per frame and AF_XDP queue)", bytes(memory.kernel_bytes))),
     ];
@@ -59,10 +59,6 @@ pub fn status(status: &Status) -> String {
         let _ = writeln!(text, "{key:<8} {value}");
         text
     })
-}
-
-fn list(numbers: &[usize]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn uptime(seconds: u64) -> String {
@@ -112,6 +108,12 @@ pub fn fdb(fdb: &Fdb) -> String {
     table(&["DOMAIN", "VLAN", "MAC", "PORT", "KIND", "AGE"], &rows, &[5])
 }
 
+/// `core 1 adaptive, core 2 busy`
+fn workers(status: &Status) -> String {
+    let each = status.workers.iter().zip(&status.polls).map(|(core, poll)| format!("core {core} {poll}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// `pollux stats`.
 #[must_use]
 pub fn stats(stats: &Stats) -> String {
@@ -123,11 +125,17 @@ pub fn stats(stats: &Stats) -> String {
     let worker = |worker: &crate::view::Worker| {
         let busy = format!("{:.1}%", worker.busy * 100.0);
         let (burst, cost) = (format!("{:.1}", worker.frames_per_burst), format!("{:.0}", worker.ns_per_frame));
-        vec![worker.core.to_string(), busy, worker.frames.to_string(), burst, cost, worker.sleeps.to_string()]
+        let counts = [worker.frames, worker.sleeps, worker.wakeups].map(|n| n.to_string());
+        let [frames, sleeps, wakeups] = counts;
+        vec![worker.core.to_string(), busy, frames, burst, cost, sleeps, wakeups]
     };
     let rows: Vec<_> = stats.workers.iter().map(worker).collect();
     text.push('\n');
-    text.push_str(&table(&["CORE", "BUSY", "FRAMES", "PER-BURST", "NS/FRAME", "SLEEPS"], &rows, &[0, 1, 2, 3, 4, 5]));
+    text.push_str(&table(
+        &["CORE", "BUSY", "FRAMES", "PER-BURST", "NS/FRAME", "SLEEPS", "WAKEUPS"],
+        &rows,
+        &[0, 1, 2, 3, 4, 5, 6],
+    ));
     let pool = &stats.mempool;
     // writing to a String cannot fail
     let _ = writeln!(text, "\nmempool: {} of {} frames free, {}", pool.free, pool.total, pool.backing);

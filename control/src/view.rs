@@ -21,8 +21,10 @@ pub struct Status {
     pub uptime_s: u64,
     /// Where the API listens.
     pub socket: String,
-    /// adaptive or busy.
+    /// adaptive, economy or busy: of workers that name none of their own.
     pub poll: String,
+    /// The same for each worker.
+    pub polls: Vec<String>,
     /// Cores, one worker each.
     pub workers: Vec<usize>,
     /// The arena.
@@ -187,6 +189,8 @@ pub struct Worker {
     pub turns: u64,
     /// Times it slept.
     pub sleeps: u64,
+    /// Times something woke it, and not the clock.
+    pub wakeups: u64,
 }
 
 /// The pool.

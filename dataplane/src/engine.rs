@@ -82,7 +82,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when a core cannot be used or the process is out of resources; no thread stays behind.
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
-        if config.cores.is_empty() {
+        if config.workers.is_empty() {
             return Err(EngineError::NoCores);
         }
         let fdb = Arc::new(Fdb::new(config.fdb_entries));
@@ -101,7 +101,7 @@ impl Engine {
             age_cursor: AgeCursor::default(),
             started: Instant::now(),
         };
-        match engine.spawn_all(&config.cores, config.poll) {
+        match engine.spawn_all(&config.workers) {
             Ok(()) => Ok(engine),
             Err(error) => {
                 engine.stop();
@@ -110,10 +110,11 @@ impl Engine {
         }
     }
 
-    fn spawn_all(&mut self, cores: &[usize], poll: Poll) -> Result<(), EngineError> {
-        let mailboxes = cores.iter().map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+    fn spawn_all(&mut self, workers: &[(usize, Poll)]) -> Result<(), EngineError> {
+        let mailboxes = workers.iter().map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
         let wakeups: Vec<_> = mailboxes.iter().map(|m| Arc::clone(&m.wakeup)).collect();
         for (index, (mesh, mailbox)) in Mesh::full(&wakeups).into_iter().zip(mailboxes).enumerate() {
+            let (core, poll) = workers[index];
             let counters = Arc::new(Counters::new());
             let parts = Parts {
                 index,
@@ -126,8 +127,8 @@ impl Engine {
                 outbox: Arc::clone(&self.outbox),
                 clock: Arc::clone(&self.clock),
             };
-            let thread = spawn(cores[index], Worker::new(parts))?;
-            self.workers.push(WorkerHandle { core: cores[index], mailbox, counters, thread });
+            let thread = spawn(core, Worker::new(parts))?;
+            self.workers.push(WorkerHandle { core, mailbox, counters, thread });
         }
         Ok(())
     }

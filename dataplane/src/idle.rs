@@ -1,8 +1,16 @@
 //! The idle policy of a worker: spin while frames may come soon, then sleep until something wakes it.
 //!
-//! `poll: busy` never sleeps. `poll: adaptive` spins for [`SPIN`] after the last frame, then waits in one poll(2) that
-//! covers every queue's file descriptor and the worker's own [`Wakeup`](crate::wake::Wakeup) (commands, other workers).
-//! Kernel queues need no hand-over: poll looks at the ring after it has queued the waiter.
+//! A sleeping worker waits in one poll(2) that covers every queue's file descriptor and the worker's own
+//! [`Wakeup`](crate::wake::Wakeup) (commands, other workers). Kernel queues need no hand-over: poll looks at the ring
+//! after it has queued the waiter.
+//!
+//! When to sleep trades latency for processor time: a wake-up delays a frame by some 20 µs, a spin costs a core
+//! (figures in benches/README.md). [`Poll`] is what the user chose:
+//! - `busy` never sleeps.
+//! - `adaptive` spins for [`SPIN`] after the last frame, so that at 20 000 frames per second and more it is as quick as
+//!   `busy`. It remembers how the last eight pauses ended: if every one outlasted the spin, spinning is of no use to
+//!   anybody, and it sleeps at once until frames come closer together again.
+//! - `economy` sleeps whenever there is nothing to do.
 //!
 //! Not epoll: its entries stay on the sockets' wait queues while the worker is awake, and the kernel would then run the
 //! wakeup path, with its locks, for every frame received and for every frame sent (sock_def_readable,
@@ -13,8 +21,8 @@ use crate::pmd::Backlog;
 use nix::poll::{PollFd, PollTimeout, poll};
 use std::time::Duration;
 
-/// How long a worker spins after its last frame before it sleeps. About the price of one wake-up on the machines
-/// this was measured on (35 µs), so that at worst the wait doubles.
+/// How long an adaptive worker spins after its last frame before it sleeps: the price of one wake-up (20 to 35 µs on the
+/// machines this was measured on), rounded up to the pause between frames at 20 000 per second.
 pub const SPIN: Duration = Duration::from_micros(50);
 
 /// How long a worker leaves the rings alone after it found them all empty. A poll of an AF_XDP ring takes the cache line
@@ -31,6 +39,8 @@ pub enum Poll {
     /// Spin, then sleep.
     #[default]
     Adaptive,
+    /// Sleep at once.
+    Economy,
     /// Spin for ever.
     Busy,
 }
@@ -42,15 +52,31 @@ pub(crate) struct Idle {
     spin: u64,
     pause: u64,
     last_frame: u64,
+    /// Nothing was moved since `last_frame`.
+    pausing: bool,
+    /// How the last eight pauses ended, the latest in the lowest bit: 1 if a frame came within the spin.
+    worthwhile: u8,
 }
 
 impl Idle {
     pub(crate) fn new(poll: Poll) -> Self {
-        Self { poll, spin: in_cycles(SPIN), pause: in_cycles(PAUSE), last_frame: lcore::cycles() }
+        Self {
+            poll,
+            spin: in_cycles(SPIN),
+            pause: in_cycles(PAUSE),
+            last_frame: lcore::cycles(),
+            pausing: false,
+            worthwhile: u8::MAX,
+        }
     }
 
     /// A frame was moved at `now`.
     pub(crate) fn busy(&mut self, now: u64) {
+        if self.pausing {
+            let within = now.wrapping_sub(self.last_frame) <= self.spin;
+            self.worthwhile = self.worthwhile << 1 | u8::from(within);
+            self.pausing = false;
+        }
         self.last_frame = now;
     }
 
@@ -62,21 +88,72 @@ impl Idle {
     }
 
     /// Nothing was moved: true if it is time to sleep.
-    pub(crate) fn is_tired(&self, now: u64, backlog: Backlog) -> bool {
-        self.poll == Poll::Adaptive && backlog < Backlog::Kick && now.wrapping_sub(self.last_frame) > self.spin
+    pub(crate) fn is_tired(&mut self, now: u64, backlog: Backlog) -> bool {
+        self.pausing = true;
+        let enough = match self.poll {
+            Poll::Busy => false,
+            Poll::Adaptive => self.worthwhile == 0 || now.wrapping_sub(self.last_frame) > self.spin,
+            Poll::Economy => true,
+        };
+        enough && backlog < Backlog::Kick
     }
 
-    /// Sleeps until one of `fds` is ready, or until it is time to look for completions.
-    pub(crate) fn sleep(fds: &mut [PollFd<'_>], backlog: Backlog) {
+    /// Sleeps until one of `fds` is ready, or until it is time to look for completions; true if something was ready.
+    pub(crate) fn sleep(fds: &mut [PollFd<'_>], backlog: Backlog) -> bool {
         let timeout = match backlog {
             Backlog::None => PollTimeout::NONE,
             Backlog::Completing | Backlog::Kick => PollTimeout::from(COMPLETION_WAIT),
         };
         // EINTR: the loop looks for work either way.
-        let _ = poll(fds, timeout);
+        poll(fds, timeout).is_ok_and(|ready| ready > 0)
     }
 }
 
 fn in_cycles(time: Duration) -> u64 {
     u64::try_from(time.as_nanos() * u128::from(lcore::hz()) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker that gets frames at these moments, in units of the spin's hundredth; how often it slept at once.
+    fn eager_sleeps(poll: Poll, gaps: &[u64]) -> usize {
+        let mut idle = Idle::new(poll);
+        let (unit, mut now) = (idle.spin / 100, idle.last_frame);
+        let slept = gaps.iter().filter(|gap| {
+            let at_once = idle.is_tired(now + 1, Backlog::None);
+            now += **gap * unit;
+            idle.busy(now);
+            at_once
+        });
+        slept.count()
+    }
+
+    #[test]
+    fn frames_that_come_soon_are_waited_for() {
+        assert_eq!(eager_sleeps(Poll::Adaptive, &[99; 100]), 0);
+        assert_eq!(eager_sleeps(Poll::Economy, &[99; 100]), 100);
+        assert_eq!(eager_sleeps(Poll::Busy, &[1000; 100]), 0);
+    }
+
+    #[test]
+    fn frames_far_apart_are_not_waited_for_in_vain() {
+        assert_eq!(eager_sleeps(Poll::Adaptive, &[200; 100]), 100 - 8, "after eight in vain");
+        let request_and_answer: Vec<u64> = [200, 10].repeat(50);
+        assert_eq!(eager_sleeps(Poll::Adaptive, &request_and_answer), 0, "every second spin is worthwhile");
+    }
+
+    #[test]
+    fn the_first_frames_of_a_burst_bring_the_spin_back() {
+        let gaps = [vec![200; 20], vec![10; 20]].concat();
+        assert_eq!(eager_sleeps(Poll::Adaptive, &gaps), 20 - 8 + 1);
+    }
+
+    #[test]
+    fn frames_that_wait_for_a_kick_keep_it_awake() {
+        let mut idle = Idle::new(Poll::Economy);
+        assert!(!idle.is_tired(idle.last_frame, Backlog::Kick));
+        assert!(idle.is_tired(idle.last_frame, Backlog::Completing));
+    }
 }

@@ -286,6 +286,8 @@ pub struct WorkerCounters {
     pub total_cycles: Counter,
     /// Times the worker slept.
     pub sleeps: Counter,
+    /// Times something woke it, and not the clock.
+    pub wakeups: Counter,
 }
 
 /// A port's counters, summed over workers.
@@ -367,6 +369,8 @@ pub struct WorkerStats {
     pub turns: u64,
     /// Times it slept.
     pub sleeps: u64,
+    /// Times something woke it, and not the clock.
+    pub wakeups: u64,
 }
 
 #[cfg(test)]

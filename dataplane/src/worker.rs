@@ -228,7 +228,8 @@ impl Worker {
             let live = self.queues.iter().flatten().filter(|q| !q.failed);
             let fds = live.filter_map(|q| q.pmd.wait_fd()).chain([mailbox.wakeup.as_fd()]);
             let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            Idle::sleep(&mut fds, self.backlog);
+            let woken = Idle::sleep(&mut fds, self.backlog);
+            counters.worker.wakeups.add(u64::from(woken));
         }
         mailbox.wakeup.up();
         mailbox.wakeup.clear();

@@ -32,8 +32,9 @@ struct Station {
 impl Rig {
     fn new(workers: usize, poll: Poll) -> Self {
         let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 8192, hugepages: Hugepages::Off }).unwrap());
-        let cores = allowed_cores().into_iter().cycle().take(workers).collect();
-        let engine = Engine::start(EngineConfig { cores, poll, fdb_entries: 1024, pool: Arc::clone(&pool) }).unwrap();
+        let cores = allowed_cores().into_iter().cycle().take(workers);
+        let workers = cores.map(|core| (core, poll)).collect();
+        let engine = Engine::start(EngineConfig { workers, fdb_entries: 1024, pool: Arc::clone(&pool) }).unwrap();
         Self { engine, mem: MempoolCache::new(&pool), pool, counters: PortCounters::default() }
     }
 

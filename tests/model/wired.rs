@@ -40,8 +40,8 @@ pub fn cores(workers: usize) -> Vec<usize> {
 
 impl Wired {
     pub fn new(pool: &Arc<Mempool>, workers: usize) -> Self {
-        let config =
-            EngineConfig { cores: cores(workers), poll: Poll::Adaptive, fdb_entries: 1024, pool: Arc::clone(pool) };
+        let workers = cores(workers).into_iter().map(|core| (core, Poll::Adaptive)).collect();
+        let config = EngineConfig { workers, fdb_entries: 1024, pool: Arc::clone(pool) };
         Self {
             engine: Engine::start(config).expect("an engine"),
             mem: MempoolCache::new(pool),

@@ -13,8 +13,14 @@ use crate::world::World;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const SUBJECTS: [Subject; 5] =
-    [Subject::Pollux(Ports::AfXdp, Poll::Adaptive), Subject::Testpmd, Subject::Ovs, Subject::Bridge, Subject::Direct];
+const SUBJECTS: [Subject; 6] = [
+    Subject::Pollux(Ports::AfXdp, Poll::Adaptive),
+    Subject::Pollux(Ports::AfXdp, Poll::Economy),
+    Subject::Testpmd,
+    Subject::Ovs,
+    Subject::Bridge,
+    Subject::Direct,
+];
 const RATE: u32 = 100_000;
 /// Before and after the time measured.
 const MARGIN: Duration = Duration::from_millis(500);

@@ -7,16 +7,17 @@ use crate::report::Section;
 use crate::rig::{Poll, Ports, Rig, Stations, Subject};
 use crate::rounds::{Course, Reading};
 use crate::sample::{median, quantile};
-use crate::traffic::ping;
+use crate::traffic::{echo, ping};
 use crate::world::World;
 use std::thread::sleep;
 use std::time::Duration;
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 9] = [
     Subject::Pollux(Ports::Tap, Poll::Busy),
     Subject::Pollux(Ports::Tap, Poll::Adaptive),
     Subject::Pollux(Ports::Veth, Poll::Busy),
     Subject::Pollux(Ports::Veth, Poll::Adaptive),
+    Subject::Pollux(Ports::Veth, Poll::Economy),
     Subject::Testpmd,
     Subject::Ovs,
     Subject::Bridge,
@@ -52,6 +53,41 @@ pub fn after_idleness(world: &World, options: &Options) -> Result<Section> {
         Ok(Reading { value, findings: rig.inspect()?, ..Reading::default() })
     })?;
     Ok(section)
+}
+
+/// Round trips under a steady load.
+pub fn at_rates(world: &World, options: &Options) -> Result<Section> {
+    let title = "Pings at a fixed rate, evenly spaced, sent and received by one thread that does not sleep; the figure is the \
+                 median of a round's round trips, `CPU` the time of the switch's process per frame (two per trip).";
+    let mut section = section("rtt", title);
+    let subjects = chosen(&SUBJECTS, options)?;
+    section.references.retain(|reference| subjects.iter().any(|subject| subject.to_string() == *reference));
+    let time = Duration::from_secs(options.seconds.into());
+    let course =
+        Course { rounds: options.rounds, subjects: &subjects, works: &[Rate(1_000), Rate(20_000), Rate(50_000)] };
+    course.run(&mut section, |subject, rate| {
+        let rig = Rig::build(world, *subject, Stations::Ip)?;
+        // neighbours, caches
+        echo::at_rate(1_000, Duration::from_millis(100))?;
+        let before = rig.cpu_ns()?;
+        let times = echo::at_rate(rate.0, time)?;
+        let mut facts = vec![("p99".to_owned(), quantile(&times, 0.99)), ("lowest".to_owned(), quantile(&times, 0.0))];
+        if let (Some(before), Some(after)) = (before, rig.cpu_ns()?) {
+            facts.push(("CPU ns/frame".to_owned(), (after - before) as f64 / (2 * times.len()) as f64));
+        }
+        Ok(Reading { value: median(&times), facts, findings: rig.inspect()? })
+    });
+    Ok(section)
+}
+
+/// Round trips per second.
+#[derive(Clone, Copy, Debug)]
+struct Rate(u32);
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} k/s", self.0 / 1000)
+    }
 }
 
 fn section(name: &'static str, title: &'static str) -> Section {

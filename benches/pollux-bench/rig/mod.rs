@@ -52,8 +52,10 @@ pub enum Ports {
 /// What an idle worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poll {
-    /// Sleeps.
+    /// Spins, then sleeps.
     Adaptive,
+    /// Sleeps.
+    Economy,
     /// Spins.
     Busy,
 }
@@ -101,6 +103,7 @@ impl Poll {
     pub fn name(self) -> &'static str {
         match self {
             Self::Adaptive => "adaptive",
+            Self::Economy => "economy",
             Self::Busy => "busy",
         }
     }

@@ -1,5 +1,6 @@
 //! Load and what becomes of it: a sink, iperf3, ping, a paced sender.
 
+pub mod echo;
 pub mod iperf;
 pub mod paced;
 pub mod ping;

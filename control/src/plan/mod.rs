@@ -11,13 +11,12 @@ mod port;
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
 pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
 
-use crate::config::{Config, Domain, Hugepages, Mode, Poll, Port};
+use crate::config::{Config, Domain, Hugepages, Mode, Poll, Port, Worker};
 use crate::document::{Document, Places};
 use crate::machine::Machine;
 use crate::problem::{Problem, Problems};
 use dataplane::eth::MacAddr;
 use dataplane::port::MAX_PORTS;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long an address lives unseen unless the file says otherwise: IEEE 802.1Q table 8-6.
@@ -34,9 +33,9 @@ pub const MIN_MTU: u32 = 68;
 pub struct Plan {
     /// Name of the switch.
     pub name: String,
-    /// Cores, one worker each.
-    pub workers: Vec<usize>,
-    /// What idle workers do.
+    /// Workers, one per core.
+    pub workers: Vec<WorkerPlan>,
+    /// What idle workers do unless told otherwise.
     pub poll: Poll,
     /// Frames in the arena.
     pub frames: u32,
@@ -50,6 +49,15 @@ pub struct Plan {
     pub nodes: Vec<String>,
     /// Ports in file order.
     pub ports: Vec<PortPlan>,
+}
+
+/// A worker to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerPlan {
+    /// Its core.
+    pub core: usize,
+    /// What it does when idle.
+    pub poll: Poll,
 }
 
 /// A domain to be.
@@ -181,29 +189,31 @@ fn outline(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Plan {
     }
 }
 
-fn workers(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Vec<usize> {
+fn workers(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Vec<WorkerPlan> {
     let Some(asked) = &config.workers else {
         // the last core: interrupts and other people's work gather on the first ones
-        return machine.cores.last().copied().into_iter().collect();
+        let core = machine.cores.last().copied();
+        return core.map(|core| WorkerPlan { core, poll: config.poll }).into_iter().collect();
     };
     if asked.is_empty() {
         check.bad("workers", "a switch needs a worker", "name a core, or leave `workers` out");
     }
-    let mut seen = BTreeSet::new();
-    for (i, core) in asked.iter().enumerate() {
-        let path = format!("workers.{i}");
-        if !machine.cores.contains(core) {
-            check.bad(
-                &path,
-                format!("core {core} is not one this process may use"),
-                format!("choose from {:?}", machine.cores),
-            );
+    let mut made: Vec<WorkerPlan> = Vec::new();
+    for (i, worker) in asked.iter().enumerate() {
+        let (path, core, poll) = match worker {
+            Worker::Core(core) => (format!("workers.{i}"), *core, config.poll),
+            Worker::Own(own) => (format!("workers.{i}.core"), own.core, own.poll),
+        };
+        if !machine.cores.contains(&core) {
+            let remedy = format!("choose from {:?}", machine.cores);
+            check.bad(&path, format!("core {core} is not one this process may use"), remedy);
         }
-        if !seen.insert(*core) {
+        if made.iter().any(|other| other.core == core) {
             check.bad(&path, format!("core {core} is here twice"), "one worker per core");
         }
+        made.push(WorkerPlan { core, poll });
     }
-    asked.clone()
+    made
 }
 
 fn domain(name: &str, config: &Domain, fdb_entries: u32, check: &mut Check<'_>) -> DomainPlan {

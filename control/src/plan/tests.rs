@@ -39,7 +39,7 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
     ));
     assert_eq!(
         (plan.workers.as_slice(), plan.frames, plan.fdb_entries),
-        ([1].as_slice(), DEFAULT_FRAMES, DEFAULT_FDB_ENTRIES)
+        ([WorkerPlan { core: 1, poll: Poll::Adaptive }].as_slice(), DEFAULT_FRAMES, DEFAULT_FDB_ENTRIES)
     );
     assert_eq!(plan.domains[0].ageing, Some(DEFAULT_AGEING));
     let tap = plan.ports[0].netdev().unwrap();
@@ -72,7 +72,24 @@ fn ageing_of_zero_learns_nothing() {
 
 #[test]
 fn the_default_worker_is_the_last_allowed_core() {
-    assert_eq!(good("name: t\n").workers, [1]);
+    assert_eq!(good("name: t\n").workers, [WorkerPlan { core: 1, poll: Poll::Adaptive }]);
+}
+
+#[test]
+fn a_worker_may_have_a_policy_of_its_own() {
+    let plan = good("name: t\npoll: economy\nworkers: [0, { core: 1, poll: busy }]\n");
+    let polls: Vec<_> = plan.workers.iter().map(|worker| (worker.core, worker.poll)).collect();
+    assert_eq!(polls, [(0, Poll::Economy), (1, Poll::Busy)]);
+    for (text, said) in [
+        ("name: t\nworkers: [{ core: 9, poll: busy }]\n", "t.yaml:2:19: workers.0.core: core 9 is not one"),
+        ("name: t\nworkers: [1, { core: 1, poll: busy }]\n", "t.yaml:2:22: workers.1.core: core 1 is here twice"),
+        ("name: t\nworkers: [{ core: 1, pool: busy }]\n", "pool"),
+        ("name: t\nworkers: [{ core: 1, poll: lazy }]\n", "lazy"),
+        ("name: t\nworkers: [one]\n", "a core such as 1, or { core: 1, poll: busy }"),
+    ] {
+        let problems = planned(text).expect_err(text).to_string();
+        assert!(problems.contains(said) && problems.contains("t.yaml:2:"), "{problems}");
+    }
 }
 
 /// Ports that are refused, and how the message begins.

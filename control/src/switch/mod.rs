@@ -333,8 +333,8 @@ impl Switch {
 fn foundation(start: &Start, plan: &Plan) -> Result<(Engine, Watch), Problems> {
     let watch = Watch::start(&NetPlace::Host, &start.gone).map_err(|error| start.problem("", error))?;
     let pool = Mempool::new(arena(plan).map_err(|error| start.problem("memory", error))?);
-    let config =
-        EngineConfig { cores: plan.workers.clone(), poll: poll(plan.poll), fdb_entries: plan.fdb_entries, pool };
+    let workers = plan.workers.iter().map(|worker| (worker.core, poll(worker.poll))).collect();
+    let config = EngineConfig { workers, fdb_entries: plan.fdb_entries, pool };
     let engine = Engine::start(config).map_err(|error| start.problem("workers", error))?;
     Ok((engine, watch))
 }
@@ -358,6 +358,7 @@ fn arena(plan: &Plan) -> Result<Arena, dataplane::mem::ArenaError> {
 fn poll(poll: Poll) -> dataplane::idle::Poll {
     match poll {
         Poll::Adaptive => dataplane::idle::Poll::Adaptive,
+        Poll::Economy => dataplane::idle::Poll::Economy,
         Poll::Busy => dataplane::idle::Poll::Busy,
     }
 }

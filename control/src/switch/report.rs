@@ -26,8 +26,9 @@ impl Switch {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             socket: self.socket.display().to_string(),
-            poll: format!("{:?}", self.plan.poll).to_lowercase(),
-            workers: self.plan.workers.clone(),
+            poll: self.plan.poll.to_string(),
+            workers: self.plan.workers.iter().map(|worker| worker.core).collect(),
+            polls: self.plan.workers.iter().map(|worker| worker.poll.to_string()).collect(),
             memory: self.memory(),
             domains: self.domain_views(),
             nodes: self.plan.nodes.clone(),
@@ -165,6 +166,7 @@ impl Switch {
             ns_per_frame: worker.ns_per_frame,
             turns: worker.turns,
             sleeps: worker.sleeps,
+            wakeups: worker.wakeups,
         };
         view::Stats {
             v: VERSION,

@@ -15,10 +15,8 @@ use std::sync::Arc;
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// A worker for each of these cores, pinned.
-    pub cores: Vec<usize>,
-    /// How workers wait.
-    pub poll: Poll,
+    /// A worker for each of these cores, pinned, and how it waits.
+    pub workers: Vec<(usize, Poll)>,
     /// Addresses the FDB is sized for.
     pub fdb_entries: u32,
     /// All frames.

@@ -17,6 +17,7 @@ pub(super) fn worker_stats(core: usize, counters: &Counters) -> WorkerStats {
         ns_per_frame: ratio(busy, frames) * 1e9 / lcore::hz() as f64,
         turns: c.turns.get(),
         sleeps: c.sleeps.get(),
+        wakeups: c.wakeups.get(),
     }
 }
 
