@@ -51,17 +51,23 @@ type Supervisor = State<mpsc::Sender<Message>>;
 
 /// Listens at `path`. A socket that answers is another daemon's; one that does not is a dead one's and is replaced.
 pub fn listen(path: &std::path::Path) -> io::Result<UnixListener> {
+    let listener = bind(path, "a daemon listens there already; stop it, or choose another with `--socket PATH`")?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// The same, outside the runtime; `taken` is what to say if somebody listens there.
+pub fn bind(path: &std::path::Path, taken: &'static str) -> io::Result<std::os::unix::net::UnixListener> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     if answers(path) {
-        let what = "a daemon listens there already; stop it, or choose another with `--socket PATH`";
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
     }
     if is_socket(path) {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     Ok(listener)
 }

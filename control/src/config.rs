@@ -9,6 +9,7 @@
 
 use crate::named::Named;
 use crate::units::{Size, Span};
+use crate::vhost::Role;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -236,14 +237,12 @@ pub struct Port {
     #[schemars(skip)]
     #[doc(hidden)]
     pub macvlan: Later,
-    #[serde(default, skip_serializing_if = "Later::is_absent")]
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub socket: Later,
-    #[serde(default, skip_serializing_if = "Later::is_absent")]
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub role: Later,
+    /// vhost-user: the unix socket between the switch and the guest's front end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
+    /// vhost-user: who listens on the socket. Default: server, the switch does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// What drives a port.
@@ -260,8 +259,7 @@ pub enum PortKind {
     Null,
     /// One end of a patch cable inside the switch; `peer` is the other.
     Ring,
-    #[doc(hidden)]
-    #[schemars(skip)]
+    /// A guest's virtio-net device: QEMU, or a DPDK process with virtio-user.
     #[serde(rename = "vhost-user")]
     VhostUser,
 }

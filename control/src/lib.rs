@@ -13,7 +13,7 @@
 //!
 //! - reading: [`units`], [`named`], [`config`], [`document`], [`problem`]
 //! - checking: [`machine`], [`plan`], [`privilege`]
-//! - making: [`netns`], [`netlink`], [`state`], [`ports`], [`monitor`], [`switch`]
+//! - making: [`netns`], [`netlink`], [`state`], [`ports`], [`vhost`], [`monitor`], [`switch`]
 //! - talking: [`view`], [`api`], [`supervisor`], [`client`], [`text`]
 //! - commands: [`cli`], [`command`], [`lab`]
 
@@ -42,4 +42,5 @@ pub mod supervisor;
 pub mod switch;
 pub mod text;
 pub mod units;
+pub mod vhost;
 pub mod view;

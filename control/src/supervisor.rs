@@ -9,6 +9,7 @@ use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::state::{self, Journal, StateError, Thing};
 use crate::switch::{Start, Switch};
+use crate::vhost::News;
 use crate::view::{Stopped, VERSION};
 use std::future::{IntoFuture, pending};
 use std::io;
@@ -86,6 +87,7 @@ fn begin(document: Document, plan: Plan, socket: &Path) -> Result<(Loop, Switch,
         }
     };
     let (gone, links) = unbounded_channel();
+    let (news, guests) = unbounded_channel();
     let start = Start {
         plan,
         places: document.places,
@@ -94,10 +96,11 @@ fn begin(document: Document, plan: Plan, socket: &Path) -> Result<(Loop, Switch,
         socket: socket.to_owned(),
         journal,
         gone,
+        guests: news,
     };
     let switch = Switch::start(start)?;
     let (serving, messages) = Serving::start(listener);
-    match Loop::new(signals, messages, links, &switch) {
+    match Loop::new(signals, messages, (links, guests), &switch) {
         Ok(loop_) => Ok((loop_, switch, serving)),
         Err(error) => {
             switch.stop();
@@ -157,6 +160,7 @@ struct Loop {
     signals: Signals,
     messages: mpsc::Receiver<Message>,
     links: UnboundedReceiver<LinkGone>,
+    guests: UnboundedReceiver<(String, News)>,
     names: Option<NamesGone>,
     events: AsyncFd<OwnedFd>,
     clock: Interval,
@@ -173,13 +177,13 @@ impl Loop {
     fn new(
         signals: Signals,
         messages: mpsc::Receiver<Message>,
-        links: UnboundedReceiver<LinkGone>,
+        (links, guests): (UnboundedReceiver<LinkGone>, UnboundedReceiver<(String, News)>),
         switch: &Switch,
     ) -> io::Result<Self> {
         let mut clock = interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let events = readable(switch.event_fd()?)?;
-        Ok(Self { signals, messages, links, names: NamesGone::start()?, events, clock })
+        Ok(Self { signals, messages, links, guests, names: NamesGone::start()?, events, clock })
     }
 
     /// Until something says stop.
@@ -197,6 +201,7 @@ impl Loop {
                 },
                 _ = self.clock.tick() => switch.tick(),
                 Some(gone) = self.links.recv() => switch.link_gone(&gone),
+                Some((port, news)) = self.guests.recv() => switch.guest_news(&port, news),
                 names = next_name(self.names.as_ref()) => names.iter().for_each(|name| switch.netns_gone(name)),
                 ready = self.events.readable() => {
                     switch.take_events();

@@ -1,6 +1,7 @@
 //! Messages between the control thread and the workers. Ownership of ports moves by value in them; no lock is shared.
 
 use crate::pmd::Pmd;
+use crate::pmd::vhost::{Order, Reply};
 use crate::port::{DomainId, PortId};
 use crate::switch::policy::Mirror;
 use crate::switch::{Domain, Member, Notice};
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     DropPort(PortId),
     /// Hand back the queues of a port.
     Detach(PortId, Sender<Vec<Pmd>>),
+    /// An order for one queue pair of a vhost-user port.
+    Vhost { port: PortId, pair: u16, order: Order, reply: Reply },
     /// Answer once every frame that other workers had sent before has been dealt with.
     Sync(Sender<()>),
     /// Leave the loop and hand back everything.

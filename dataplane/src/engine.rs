@@ -8,9 +8,11 @@
 
 mod fids;
 mod layer2;
+mod line;
 mod spec;
 mod sums;
 
+pub use line::VhostLine;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 
 use crate::command::{Command, Event, Mailbox, Outbox};
@@ -218,16 +220,27 @@ impl Engine {
         Ok(port)
     }
 
+    /// The worker that queue `i` of a port belongs to. Ports start at different workers, so that single-queue ports
+    /// spread too.
+    fn owner(&self, port: PortId, i: usize) -> usize {
+        (port.index() + i) % self.workers.len()
+    }
+
     fn connect(&mut self, port: PortId, spec: PortSpec) -> Result<(), EngineError> {
         let mut owners = Vec::new();
-        // Ports start at different workers, so that single-queue ports spread too.
         for (i, queue) in spec.queues.into_iter().enumerate() {
-            let owner = (port.index() + i) % self.workers.len();
+            let owner = self.owner(port, i);
             self.workers[owner].mailbox.post(Command::Attach(port, queue));
             owners.push(owner);
         }
         self.sync()?;
         self.tell_domain(spec.domain);
+        self.route(port, &owners)?;
+        self.pin_secured(port)
+    }
+
+    /// Tells every worker to which of `owners` it sends frames for the port.
+    fn route(&self, port: PortId, owners: &[usize]) -> Result<(), EngineError> {
         let member = self.member(port)?;
         for (index, worker) in self.workers.iter().enumerate() {
             let owner = if owners.contains(&index) {
@@ -237,8 +250,7 @@ impl Engine {
             };
             worker.mailbox.post(Command::PutPort { port, member: member.clone(), owner });
         }
-        self.sync()?;
-        self.pin_secured(port)
+        self.sync()
     }
 
     /// Removes a port: waits until no frame is under way to or from it, closes its queues, forgets its addresses.

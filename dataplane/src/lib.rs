@@ -18,7 +18,7 @@
 //! - [`ring`], [`wake`]: the SPSC burst ring and the wakeup that cannot be lost
 //! - [`mem`]: arena, mempool, mbuf, big tables
 //! - [`offload`]: checksums, segmentation, virtio_net_hdr
-//! - [`pmd`]: port drivers: AF_XDP, TAP, ring, null
+//! - [`pmd`]: port drivers: AF_XDP, TAP, vhost-user, ring, null
 //! - [`switch`]: verdicts, FDB, domains, egress lanes
 //! - `worker`, `mesh`, [`idle`], [`command`]: the poll loop, the rings between workers, waiting, messages
 //! - [`engine`]: the control thread's half of all that
@@ -29,6 +29,7 @@
 //! # Unsafe code
 //!
 //! Denied but in: `lcore.rs`, `ring.rs`, `mem/arena.rs`, `mem/mempool.rs`, `mem/mempool/cache.rs`, `mem/table.rs`, `pmd/tap/sys.rs`,
+//! `pmd/vhost/memory.rs`, `pmd/vhost/sigbus.rs`,
 //! `pmd/af_xdp/open.rs`, `pmd/af_xdp/program.rs`. Each names its invariants at the top. Reads and writes of the
 //! AF_XDP rings are in the crate `af-xdp`.
 

@@ -18,6 +18,7 @@ use crate::idle::Idle;
 use crate::lcore;
 use crate::mem::{Burst, MempoolCache};
 use crate::mesh::{Inbound, Mesh, RoutedBurst};
+use crate::pmd::vhost::{Order, Reply};
 use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters, WorkerCounters};
@@ -280,6 +281,7 @@ impl Worker {
             Command::Detach(port, reply) => {
                 let _ = reply.send(self.detach(port));
             }
+            Command::Vhost { port, pair, order, reply } => self.obey_vhost(port, pair, order, &reply),
             Command::Sync(reply) => {
                 self.drain_rings();
                 let _ = reply.send(());
@@ -292,8 +294,25 @@ impl Worker {
         if owner != self.parts.index {
             return Route::Worker(owner);
         }
-        let mine = |q: &Option<Queue>| q.as_ref().is_some_and(|q| q.port == port);
-        self.queues.iter().position(mine).map_or(Route::Nowhere, Route::Queue)
+        let find = |wanted: fn(&Pmd) -> bool| {
+            let fits = |q: &Option<Queue>| q.as_ref().is_some_and(|q| q.port == port && wanted(&q.pmd));
+            self.queues.iter().position(fits)
+        };
+        find(Pmd::is_up).or_else(|| find(|_| true)).map_or(Route::Nowhere, Route::Queue)
+    }
+
+    /// A pair that is gone answers by hanging up.
+    fn obey_vhost(&mut self, port: PortId, pair: u16, order: Order, reply: &Reply) {
+        for queue in self.queues.iter_mut().flatten().filter(|q| q.port == port) {
+            if let Pmd::Vhost(q) = &mut queue.pmd
+                && q.pair() == pair
+            {
+                return q.obey(order, reply);
+            }
+        }
+        if let Order::Announce(mbuf) = order {
+            self.parts.mem.free(mbuf);
+        }
     }
 
     fn attach(&mut self, port: PortId, pmd: Pmd) {

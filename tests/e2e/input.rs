@@ -129,10 +129,10 @@ const FILES: &[(&str, &str, usize, &[&str])] = &[
     ),
     ("ageing without unit", "name: plxt-x\ndomains:\n  lan: { ageing: 300 }\n", 3, &["domains.lan.ageing", "300s"]),
     (
-        "not built yet",
+        "guest without socket",
         "name: plxt-x\ndomains: { lan: {} }\nports:\n  a: { kind: vhost-user, domain: lan }\n",
         4,
-        &["vhost-user", "not built yet"],
+        &["ports.a", "socket: /run/pollux/a.sock"],
     ),
     ("not built yet", "name: plxt-x\ndomains:\n  mv: { mode: macvlan }\n", 3, &["macvlan", "not built yet"]),
 ];

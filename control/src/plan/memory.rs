@@ -52,7 +52,7 @@ impl Demand {
                 Shape::AfXdp(_) => demand.xdp_queues += 1,
                 Shape::Veth(netdev) => demand.xdp_queues += u64::from(netdev.queues),
                 Shape::Tap(netdev) => demand.tap_queues += u64::from(netdev.queues),
-                Shape::Null | Shape::Ring { .. } => {}
+                Shape::Null | Shape::Ring { .. } | Shape::VhostUser(_) => {}
             }
         }
         demand

@@ -4,6 +4,7 @@
 //! [`plan`] collects every mistake, each with its place in the file. [`add_port`] checks one more port against a plan that
 //! already runs, for the API.
 
+mod guest;
 mod memory;
 mod names;
 mod port;

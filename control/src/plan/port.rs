@@ -1,9 +1,10 @@
 //! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
 
 use super::names::{self, SHORT};
-use super::{Check, Plan};
+use super::{Check, Plan, guest};
 use crate::config::{Config, Port, PortKind};
 use crate::machine::Machine;
+use crate::vhost::Offer;
 use dataplane::eth::MacAddr;
 use dataplane::pmd::af_xdp::MAX_MTU as XDP_MTU;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub enum Shape {
         /// That port.
         peer: String,
     },
+    /// A guest.
+    VhostUser(Offer),
 }
 
 /// An existing interface to be taken.
@@ -137,6 +140,7 @@ impl PortPlan {
             Shape::Tap(_) => PortKind::Tap,
             Shape::Null => PortKind::Null,
             Shape::Ring { .. } => PortKind::Ring,
+            Shape::VhostUser(_) => PortKind::VhostUser,
         }
     }
 
@@ -183,11 +187,7 @@ pub(super) fn port(name: &str, port: &Port, around: &Around<'_>, check: &mut Che
 }
 
 fn not_built(port: &Port, path: &str, check: &mut Check<'_>) {
-    if port.kind == PortKind::VhostUser {
-        check.later(&format!("{path}.kind"), "kind vhost-user");
-        return;
-    }
-    for (key, later) in [("vlan", port.vlan), ("macvlan", port.macvlan), ("socket", port.socket), ("role", port.role)] {
+    for (key, later) in [("vlan", port.vlan), ("macvlan", port.macvlan)] {
         if later.0 {
             check.later(&format!("{path}.{key}"), &format!("`{key}`"));
         }
@@ -208,13 +208,15 @@ fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
         ("mtu", port.mtu.is_some()),
         ("queues", port.queues.is_some()),
         ("peer", port.peer.is_some()),
+        ("socket", port.socket.is_some()),
+        ("role", port.role.is_some()),
     ];
     let known: &[&str] = match port.kind {
         PortKind::AfXdp => &["dev", "force", "node", "netns", "pid", "mtu"],
         PortKind::Veth | PortKind::Tap => &["node", "netns", "pid", "ifname", "mac", "ip", "mtu", "queues"],
         PortKind::Null => &[],
         PortKind::Ring => &["peer"],
-        PortKind::VhostUser => return,
+        PortKind::VhostUser => &["socket", "role", "queues", "mtu"],
     };
     for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
         let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");
@@ -254,7 +256,7 @@ fn shape(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) ->
         PortKind::Tap => Shape::Tap(netdev(name, port, around.plan, check)),
         PortKind::Null => Shape::Null,
         PortKind::Ring => Shape::Ring { peer: port.peer.clone().unwrap_or_default() },
-        PortKind::VhostUser => return None,
+        PortKind::VhostUser => Shape::VhostUser(guest::offer(name, port, around.plan, check)?),
     })
 }
 
@@ -363,7 +365,7 @@ fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
 
 /// The MTU of the port, which is that of its domain: a switch cannot say "fragmentation needed", so a frame that one
 /// station of the segment may send, all others must be able to receive.
-fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> u32 {
+pub(super) fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> u32 {
     let Some(domain) = port.domain.as_deref().and_then(|name| plan.domain(name)) else {
         return port.mtu.unwrap_or(super::DEFAULT_MTU);
     };

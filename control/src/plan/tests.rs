@@ -145,9 +145,22 @@ const REFUSED: &[(&str, &str)] = &[
         "t.yaml:6:39: ports.p.netns: `a` is a node of this switch; write `node: a`",
     ),
     (
-        "  p: { kind: vhost-user, domain: lan, socket: /x, role: server }\n",
-        "t.yaml:6:14: ports.p.kind: kind vhost-user is not built yet",
+        "  p: { kind: vhost-user, domain: lan }\n",
+        "t.yaml:6:3: ports.p: the port has no socket; add `socket: /run/pollux/p.sock`",
     ),
+    (
+        "  p: { kind: vhost-user, domain: lan, socket: x }\n",
+        "t.yaml:6:47: ports.p.socket: `x` cannot be the path of a socket; write an absolute path",
+    ),
+    (
+        "  p: { kind: vhost-user, domain: lan, socket: /x, queues: 17 }\n",
+        "t.yaml:6:59: ports.p.queues: 17 queue pairs are out of range; write 1 to 16",
+    ),
+    (
+        "  p: { kind: vhost-user, domain: lan, socket: /x }\n  q: { kind: vhost-user, domain: lan, socket: /x }\n",
+        "t.yaml:7:47: ports.q.socket: port `p` has the socket /x already",
+    ),
+    ("  p: { kind: tap, domain: lan, socket: /x }\n", "t.yaml:6:40: ports.p.socket: kind tap has no `socket`"),
     (
         "  p: { kind: tap, domain: lan, vlan: { access: 10 } }\n",
         "t.yaml:6:38: ports.p.vlan: `vlan` is not built yet; remove it",

@@ -7,6 +7,7 @@
 
 mod cable;
 mod device;
+mod guest;
 mod tap;
 mod veth;
 
@@ -17,6 +18,7 @@ use crate::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
 use crate::netns::{self, NetnsError};
 use crate::plan::{NetPlace, Netdev, PortPlan, Shape};
 use crate::state::{Journal, StateError, Thing, Ticket, restore};
+use crate::vhost::{Guest, News};
 use dataplane::engine::{Engine, EngineError, PortSpec};
 use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
 use dataplane::pmd::tap::TapError;
@@ -103,6 +105,8 @@ pub struct Open {
     pub link: Option<(NetPlace, String, u32)>,
     /// The cable it is an end of.
     pub cable: Option<u64>,
+    /// Its guest, present or awaited.
+    pub guest: Option<Guest>,
     program: Option<XdpProgram>,
     made: Vec<Made>,
     /// Tells when an interface in a foreign namespace goes.
@@ -129,6 +133,8 @@ pub struct Workshop<'a> {
     pub switch: &'a str,
     /// Where to report interfaces that go.
     pub gone: &'a UnboundedSender<LinkGone>,
+    /// Where to report what happens to guests, by port.
+    pub guests: &'a UnboundedSender<(String, News)>,
 }
 
 /// Opens a port, or leaves everything as it was.
@@ -139,6 +145,7 @@ pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Resul
         Shape::Veth(netdev) => veth::open(shop, plan, netdev, (domain, &mut open)),
         Shape::AfXdp(device) => device::open(shop, plan, device, (domain, &mut open)),
         Shape::Ring { peer } => cable::open(shop, plan, peer, (domain, &mut open)),
+        Shape::VhostUser(offer) => guest::open(shop, plan, offer, (domain, &mut open)),
         Shape::Null => {
             open.mode = "swallows every frame".to_owned();
             shop.connect(plan, domain, vec![Null::new().into()], &mut open)
@@ -155,6 +162,8 @@ pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Resul
 
 /// Closes a port: frames home, program off, interface removed or put back as it was.
 pub fn close(shop: &mut Workshop<'_>, name: &str, open: Open) {
+    // first: its rings come back while the workers still know the port
+    drop(open.guest);
     if let Some(Err(error)) = open.id.map(|id| shop.engine.remove_port(id)) {
         tracing::error!(port = name, %error, "removing the port from the engine failed");
     }
@@ -171,7 +180,9 @@ fn undo(thing: &Thing) {
         Thing::Veth { name, .. } => veth::remove(name),
         Thing::Device { place, name, .. } => drop(restore(place, name, thing)),
         // a TAP went with its queues; the others are not ports
-        Thing::Tap { .. } | Thing::Netns { .. } | Thing::Socket { .. } => {}
+        Thing::Tap { .. } | Thing::Netns { .. } => {}
+        // it may be gone already: whoever removed it wanted just that
+        Thing::Socket { path } => drop(std::fs::remove_file(path)),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::plan::{self, DomainPlan, NetPlace, Plan, PortPlan};
 use crate::ports::{self, Cables, Open, PortError, Workshop};
 use crate::problem::{Problem, Problems};
 use crate::state::{Journal, Thing, Ticket};
+use crate::vhost::News;
 use dataplane::command::Event;
 use dataplane::engine::{DomainSpec, Engine, EngineConfig, FdbEntry, StopReport};
 use dataplane::eth::MacAddr;
@@ -55,6 +56,7 @@ pub struct Switch {
     nodes: Vec<(String, u64, Ticket)>,
     cables: Cables,
     gone: UnboundedSender<LinkGone>,
+    guests: UnboundedSender<(String, News)>,
     _watch: Watch,
     started: Instant,
 }
@@ -76,6 +78,8 @@ pub struct Start {
     pub journal: Journal,
     /// Where interfaces that go are reported.
     pub gone: UnboundedSender<LinkGone>,
+    /// Where what happens to guests is reported.
+    pub guests: UnboundedSender<(String, News)>,
 }
 
 impl Start {
@@ -98,7 +102,7 @@ impl Switch {
         };
         let places = std::mem::take(&mut start.places);
         let file = std::mem::take(&mut start.file);
-        let Start { machine, socket, journal, gone, .. } = start;
+        let Start { machine, socket, journal, gone, guests, .. } = start;
         let mut switch = Self {
             plan: Plan { ports: Vec::new(), ..plan.clone() },
             machine,
@@ -110,6 +114,7 @@ impl Switch {
             nodes: Vec::new(),
             cables: Cables::default(),
             gone,
+            guests,
             _watch: watch,
             started: Instant::now(),
         };
@@ -171,6 +176,7 @@ impl Switch {
             cables: &mut self.cables,
             switch: &self.plan.name,
             gone: &self.gone,
+            guests: &self.guests,
         }
     }
 
@@ -252,6 +258,24 @@ impl Switch {
             Some((NetPlace::Netns(netns), _)) => netns == name,
             _ => false,
         });
+    }
+
+    /// Something happened to a guest.
+    pub fn guest_news(&mut self, port: &str, news: News) {
+        // a port that was removed meanwhile has no news
+        let Ok(id) = self.port_id(port) else { return };
+        match news {
+            News::Up => tracing::info!(port, "guest is up"),
+            News::Active(pairs) => {
+                if let Err(error) = self.engine.set_active(id, &pairs) {
+                    tracing::error!(port, %error, "choosing queue pairs failed");
+                }
+            }
+            News::Down(reason) => {
+                tracing::warn!(port, reason, "guest is down");
+                self.engine.forget_addresses(id);
+            }
+        }
     }
 
     /// What workers report.

@@ -104,6 +104,9 @@ impl Switch {
             let same = |other: &&LivePort| matches!(&other.state, PortState::Open(open) if open.cable == Some(cable));
             return if self.ports.iter().filter(same).count() == 2 { "up" } else { "no-carrier" };
         }
+        if let Some(guest) = &open.guest {
+            return if guest.status().is_up() { "up" } else { "no-carrier" };
+        }
         let Some((place, _, index)) = &open.link else { return "up" };
         let in_place = |(its, _): &&(NetPlace, Vec<Link>)| its == place;
         let found = links.iter().find(in_place).and_then(|(_, all)| all.iter().find(|link| link.index == *index));

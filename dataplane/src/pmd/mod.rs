@@ -15,6 +15,7 @@ pub mod af_xdp;
 pub mod null;
 pub mod ring;
 pub mod tap;
+pub mod vhost;
 
 use crate::mem::{Burst, MempoolCache};
 use crate::stats::PortCounters;
@@ -24,6 +25,7 @@ use ring::RingPmd;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use tap::Tap;
+use vhost::Vhost;
 
 /// What a queue still has to do with frames it took for transmission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +49,8 @@ pub enum Pmd {
     Ring(RingPmd),
     /// Swallows everything, sends nothing.
     Null(Null),
+    /// A queue pair of a guest.
+    Vhost(Box<Vhost>),
 }
 
 impl Pmd {
@@ -57,6 +61,7 @@ impl Pmd {
             Self::Tap(q) => q.rx_burst(burst, mem, stats),
             Self::Ring(q) => q.rx_burst(burst, mem, stats),
             Self::Null(_) => 0,
+            Self::Vhost(q) => q.rx_burst(burst, mem, stats),
         }
     }
 
@@ -67,6 +72,7 @@ impl Pmd {
             Self::Tap(q) => q.tx_burst(burst, mem, stats),
             Self::Ring(q) => q.tx_burst(burst, mem, stats),
             Self::Null(q) => q.tx_burst(burst, mem, stats),
+            Self::Vhost(q) => q.tx_burst(burst, mem, stats),
         }
     }
 
@@ -74,6 +80,10 @@ impl Pmd {
     pub fn flush(&mut self, mem: &mut MempoolCache) -> Backlog {
         match self {
             Self::AfXdp(q) => q.flush(mem),
+            Self::Vhost(q) => {
+                q.flush();
+                Backlog::None
+            }
             Self::Tap(_) | Self::Ring(_) | Self::Null(_) => Backlog::None,
         }
     }
@@ -86,6 +96,7 @@ impl Pmd {
             Self::Tap(q) => Some(q.as_fd()),
             Self::Ring(q) => Some(q.wait_fd()),
             Self::Null(_) => None,
+            Self::Vhost(q) => q.wait_fd(),
         }
     }
 
@@ -95,14 +106,17 @@ impl Pmd {
     pub fn doze(&mut self) -> bool {
         match self {
             Self::Ring(q) => q.doze(),
+            Self::Vhost(q) => q.doze(),
             Self::AfXdp(_) | Self::Tap(_) | Self::Null(_) => true,
         }
     }
 
     /// Called after the worker slept.
     pub fn up(&mut self) {
-        if let Self::Ring(q) = self {
-            q.up();
+        match self {
+            Self::Ring(q) => q.up(),
+            Self::Vhost(q) => q.up(),
+            Self::AfXdp(_) | Self::Tap(_) | Self::Null(_) => {}
         }
     }
 
@@ -112,7 +126,7 @@ impl Pmd {
         match self {
             Self::AfXdp(q) => q.fault(),
             Self::Tap(q) => q.fault(),
-            Self::Ring(_) | Self::Null(_) => None,
+            Self::Ring(_) | Self::Null(_) | Self::Vhost(_) => None,
         }
     }
 
@@ -124,7 +138,14 @@ impl Pmd {
             Self::Tap(q) => q.close(mem),
             Self::Ring(q) => q.close(mem),
             Self::Null(_) => {}
+            Self::Vhost(q) => q.close(mem),
         }
+    }
+
+    /// Whether frames to the port can leave here: false for a queue pair that its guest does not use.
+    #[must_use]
+    pub(crate) fn is_up(&self) -> bool {
+        !matches!(self, Self::Vhost(q) if !q.is_up())
     }
 }
 
@@ -149,5 +170,11 @@ impl From<RingPmd> for Pmd {
 impl From<Null> for Pmd {
     fn from(queue: Null) -> Self {
         Self::Null(queue)
+    }
+}
+
+impl From<Vhost> for Pmd {
+    fn from(queue: Vhost) -> Self {
+        Self::Vhost(Box::new(queue))
     }
 }

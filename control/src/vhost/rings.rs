@@ -1,0 +1,81 @@
+//! What the front end has said of one ring so far, until it is enough to start it.
+
+use super::features::{EVENT_IDX, INDIRECT_DESC, RING_PACKED, terms};
+use dataplane::pmd::vhost::{GuestMemory, Kick, Line, RingSpec};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// Addresses of a ring in the front end's process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) desc: u64,
+    pub(super) avail: u64,
+    pub(super) used: u64,
+}
+
+/// An event descriptor as it was given: one, or "poll instead" (bit 8 of the message).
+#[derive(Debug)]
+pub(super) struct Event(pub(super) Option<OwnedFd>);
+
+impl Event {
+    /// Takes nothing but an eventfd, which neither blocks nor does anything else when it is written to.
+    pub(super) fn new(file: Option<File>) -> io::Result<Self> {
+        let Some(file) = file else { return Ok(Self(None)) };
+        let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        if target.as_os_str() != "anon_inode:[eventfd]" {
+            let what = format!("a file descriptor for kicks or calls that is no eventfd: {}", target.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        fcntl(file.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self(Some(file.into())))
+    }
+
+    /// Another descriptor of it, for the worker: the ring may have to be started again.
+    pub(super) fn share(&self) -> io::Result<Option<OwnedFd>> {
+        self.0.as_ref().map(OwnedFd::try_clone).transpose()
+    }
+}
+
+/// One ring.
+#[derive(Debug, Default)]
+pub(super) struct RingState {
+    pub(super) num: u16,
+    pub(super) addresses: Option<Addresses>,
+    pub(super) base: u32,
+    /// The kick descriptor, which also says "start"; gone after GET_VRING_BASE.
+    pub(super) kick: Option<Event>,
+    pub(super) call: Option<Event>,
+    pub(super) enabled: bool,
+    /// A worker has it.
+    pub(super) running: bool,
+}
+
+impl RingState {
+    /// The ring, if everything was said that it takes.
+    pub(super) fn line(&self, memory: &Arc<GuestMemory>, acked: u64) -> io::Result<Option<Line>> {
+        let (Some(at), Some(kick)) = (self.addresses, &self.kick) else { return Ok(None) };
+        let spec = RingSpec {
+            memory: Arc::clone(memory),
+            size: self.num,
+            desc: at.desc,
+            avail: at.avail,
+            used: at.used,
+            base: self.base,
+            packed: acked & RING_PACKED != 0,
+            event_idx: acked & EVENT_IDX != 0,
+            indirect: acked & INDIRECT_DESC != 0,
+        };
+        let line = Line::new(&spec, terms(acked), self.enabled).map_err(invalid)?;
+        let call = self.call.as_ref().map(Event::share).transpose()?.flatten();
+        let kick = kick.share()?.map(Kick::new).transpose()?;
+        Ok(Some(line.with_call(call).with_kick(kick)))
+    }
+}
+
+/// Something that the front end should not have said.
+pub(super) fn invalid(what: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what.to_string())
+}

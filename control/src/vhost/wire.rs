@@ -1,0 +1,151 @@
+//! The socket as bytes. The crate `vhost` reads a message with blocking calls and knows most of them; so a message is
+//! handed to it only once all of it is there, and the few it does not know are answered here.
+
+use super::session::Session;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// Bytes of a header: request, flags, size of the body, 32 bits each in the machine's order.
+const HEADER: usize = 12;
+/// Largest body there is (MAX_MSG_SIZE of the crate).
+const MOST: usize = 0x1000;
+/// Header flags (vhost-user, "Header").
+const VERSION_MASK: u32 = 3;
+const VERSION: u32 = 1;
+const REPLY: u32 = 1 << 2;
+const NEED_REPLY: u32 = 1 << 3;
+
+/// Messages that the crate does not know.
+const SEND_RARP: u32 = 19;
+const NET_SET_MTU: u32 = 20;
+const SET_STATUS: u32 = 39;
+const GET_STATUS: u32 = 40;
+
+/// What lies in the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// The beginning of a message.
+    Part,
+    /// A whole message that the crate knows.
+    Message,
+    /// A whole message that is answered here.
+    Ours(Ours),
+    /// The other side hung up.
+    End,
+}
+
+/// A message that is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ours {
+    request: u32,
+    need_reply: bool,
+    size: usize,
+    value: u64,
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_ne_bytes(*word))
+}
+
+/// Looks, without taking anything and without waiting.
+pub(super) fn look(stream: &UnixStream) -> io::Result<Waiting> {
+    let mut bytes = [0; HEADER + MOST];
+    let n = match recv(stream.as_raw_fd(), &mut bytes, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        Ok(0) => return Ok(Waiting::End),
+        Ok(n) => n,
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Waiting::Nothing),
+        Err(errno) => return Err(errno.into()),
+    };
+    judge(&bytes[..n])
+}
+
+/// What the first bytes are.
+fn judge(bytes: &[u8]) -> io::Result<Waiting> {
+    if bytes.len() < HEADER {
+        return Ok(Waiting::Part);
+    }
+    let (request, flags) = (word(bytes, 0), word(bytes, 4));
+    let size = usize::try_from(word(bytes, 8)).unwrap_or(usize::MAX);
+    if flags & VERSION_MASK != VERSION || flags & REPLY != 0 || size > MOST {
+        let what = format!("bytes that are no vhost-user message: request {request}, flags {flags:#x}, {size} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let Some(body) = bytes[HEADER..].get(..size) else { return Ok(Waiting::Part) };
+    if ![SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS].contains(&request) {
+        return Ok(Waiting::Message);
+    }
+    let value = match (request, body.first_chunk()) {
+        (GET_STATUS, _) => 0,
+        (_, Some(bytes)) if size == 8 => u64::from_ne_bytes(*bytes),
+        _ => {
+            let what = format!("request {request} with a body of {size} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+    };
+    Ok(Waiting::Ours(Ours { request, need_reply: flags & NEED_REPLY != 0, size, value }))
+}
+
+/// Takes and answers a message of ours. File descriptors that came with it are closed by the kernel.
+pub(super) fn answer(stream: &UnixStream, ours: Ours, session: &mut Session) -> vhost::vhost_user::Result<()> {
+    let mut bytes = [0; HEADER + MOST];
+    let broken = |errno: Errno| vhost::vhost_user::Error::SocketBroken(errno.into());
+    recv(stream.as_raw_fd(), &mut bytes[..HEADER + ours.size], MsgFlags::MSG_DONTWAIT).map_err(broken)?;
+    let done = match ours.request {
+        SEND_RARP => session.announce(ours.value),
+        NET_SET_MTU => session.set_mtu(ours.value),
+        SET_STATUS => session.set_status(ours.value),
+        _ => return reply(stream, ours.request, session.device_status()).map_err(broken),
+    };
+    if ours.need_reply && session.acknowledges() {
+        reply(stream, ours.request, u64::from(done.is_err())).map_err(broken)?;
+    }
+    done
+}
+
+fn reply(stream: &UnixStream, request: u32, value: u64) -> nix::Result<()> {
+    let words = [request, VERSION | REPLY, 8].map(u32::to_ne_bytes);
+    let message = [words.as_flattened(), &value.to_ne_bytes()].concat();
+    // a front end that lets its socket fill up is told nothing more: EAGAIN ends the connection
+    send(stream.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(request: u32, flags: u32, body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len()).expect("a short body");
+        [[request, flags, size].map(u32::to_ne_bytes).as_flattened(), body].concat()
+    }
+
+    #[test]
+    fn a_message_is_handed_on_only_when_all_of_it_is_there() {
+        let whole = message(2, 1, &[0; 8]);
+        for n in 0..whole.len() {
+            assert_eq!(judge(&whole[..n]).expect("a beginning"), Waiting::Part, "{n} bytes");
+        }
+        assert_eq!(judge(&whole).expect("a message"), Waiting::Message);
+        assert_eq!(judge(&[&whole[..], &[1, 2, 3]].concat()).expect("two"), Waiting::Message);
+    }
+
+    #[test]
+    fn what_the_crate_does_not_know_is_ours() {
+        let Waiting::Ours(ours) = judge(&message(NET_SET_MTU, 9, &1400u64.to_ne_bytes())).expect("a message") else {
+            panic!("not ours");
+        };
+        assert_eq!((ours.value, ours.need_reply), (1400, true));
+    }
+
+    #[test]
+    fn wrong_version_reply_and_length_are_refused() {
+        assert!(judge(&message(2, 2, &[])).is_err());
+        assert!(judge(&message(2, 5, &[])).is_err());
+        assert!(judge(&message(NET_SET_MTU, 1, &[0; 4])).is_err());
+        assert!(judge(&[2u32, 1, 0x1001].map(u32::to_ne_bytes).concat()).is_err());
+    }
+}

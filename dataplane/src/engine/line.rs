@@ -1,0 +1,52 @@
+//! The way of a vhost-user session to the workers that own its port's queue pairs.
+
+use super::{Engine, EngineError, PATIENCE};
+use crate::command::{Command, Mailbox};
+use crate::pmd::vhost::{Answer, Order};
+use crate::port::PortId;
+use crossbeam::channel::bounded;
+use std::sync::Arc;
+
+/// Carries orders to one port's queue pairs. Owned by the port's session, on a thread of its own.
+#[derive(Debug, Clone)]
+pub struct VhostLine {
+    port: PortId,
+    /// The worker of each pair.
+    pairs: Vec<Arc<Mailbox>>,
+}
+
+impl VhostLine {
+    /// Gives an order and waits until it was obeyed; `None` if the port is gone.
+    #[must_use]
+    pub fn order(&self, pair: u16, order: Order) -> Option<Answer> {
+        let (reply, answer) = bounded(1);
+        self.pairs.get(usize::from(pair))?.post(Command::Vhost { port: self.port, pair, order, reply });
+        answer.recv_timeout(PATIENCE).ok()
+    }
+}
+
+impl Engine {
+    /// The way to the `pairs` queue pairs of a vhost-user port.
+    #[must_use]
+    pub fn vhost_line(&self, port: PortId, pairs: u16) -> VhostLine {
+        let mailbox = |pair| Arc::clone(&self.workers[self.owner(port, usize::from(pair))].mailbox);
+        VhostLine { port, pairs: (0..pairs).map(mailbox).collect() }
+    }
+
+    /// A guest uses only the queue pairs that are true in `active`: frames for the port go there. With none active they
+    /// go anywhere, and are dropped by name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPort`], [`EngineError::Stuck`].
+    pub fn set_active(&mut self, port: PortId, active: &[bool]) -> Result<(), EngineError> {
+        let all = !active.contains(&true);
+        let used = active.iter().enumerate().filter(|(_, on)| **on || all);
+        let owners: Vec<usize> = used.map(|(pair, _)| self.owner(port, pair)).collect();
+        self.route(port, &owners)
+    }
+
+    /// Forgets what was learned behind a port: its guest is gone.
+    pub fn forget_addresses(&mut self, port: PortId) {
+        self.fdb.flush_port(port);
+    }
+}

@@ -1,0 +1,173 @@
+//! One ring with what it takes to serve it: event descriptors, features, scratch room.
+
+use super::order::Way;
+use super::ring::packed::Packed;
+use super::ring::split::Split;
+use super::ring::{Chain, Ring, RingError, RingFault, RingSpec};
+use crate::offload::Features;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What both sides agreed on for the frames of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Bytes of the header in front of each frame: 10, or 12 with MRG_RXBUF or VERSION_1.
+    pub header: usize,
+    /// VIRTIO_NET_F_MRG_RXBUF: a frame may be spread over several chains.
+    pub mergeable: bool,
+    /// What the guest finishes itself.
+    pub features: Features,
+}
+
+/// The ring in its format.
+#[derive(Debug)]
+pub(super) enum Format {
+    Split(Split),
+    Packed(Packed),
+}
+
+/// Calls `$body` with `$ring` as the ring in its format.
+macro_rules! with_ring {
+    ($format:expr, $ring:ident => $body:expr) => {
+        match $format {
+            crate::pmd::vhost::line::Format::Split($ring) => $body,
+            crate::pmd::vhost::line::Format::Packed($ring) => $body,
+        }
+    };
+}
+pub(super) use with_ring;
+
+/// A ring in service.
+#[derive(Debug)]
+pub struct Line {
+    // hot
+    pub(super) format: Format,
+    pub(super) chain: Chain,
+    pub(super) terms: Terms,
+    pub(super) enabled: bool,
+    /// Something was published that the driver was not told of.
+    pub(super) untold: bool,
+    // cold
+    call: Option<OwnedFd>,
+    kick: Option<Kick>,
+}
+
+impl Line {
+    /// A ring to be served, checked whole.
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub fn new(spec: &RingSpec, terms: Terms, enabled: bool) -> Result<Self, RingError> {
+        let format = if spec.packed { Format::Packed(Packed::new(spec)?) } else { Format::Split(Split::new(spec)?) };
+        // A predecessor may have died between publishing and calling.
+        Ok(Self { format, chain: Chain::new(spec.size), terms, enabled, untold: true, call: None, kick: None })
+    }
+
+    /// Whom to call; without, the driver polls.
+    #[must_use]
+    pub fn with_call(mut self, call: Option<OwnedFd>) -> Self {
+        self.call = call;
+        self
+    }
+
+    /// Where kicks come in; without, this ring must be polled all the time.
+    #[must_use]
+    pub fn with_kick(mut self, kick: Option<Kick>) -> Self {
+        self.kick = kick;
+        self
+    }
+
+    pub(super) fn set_call(&mut self, call: Option<OwnedFd>) {
+        self.call = call;
+        // What the old one was not told, the new one is.
+        self.untold = true;
+    }
+
+    /// At most one call for everything published since the last; whether there was one.
+    #[inline]
+    pub(super) fn tell(&mut self) -> bool {
+        if !std::mem::take(&mut self.untold) {
+            return false;
+        }
+        let wanted = with_ring!(&mut self.format, ring => ring.wants_call());
+        match &self.call {
+            // EAGAIN: the counter is full, so nobody listens.
+            Some(call) if wanted => nix::unistd::write(call, &1u64.to_ne_bytes()).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Before sleeping: true if a kick will end the sleep and nothing waits.
+    pub(super) fn doze(&mut self) -> bool {
+        self.kick.is_some() && with_ring!(&mut self.format, ring => ring.arm())
+    }
+
+    /// After sleeping; how many kicks there were.
+    pub(super) fn up(&mut self) -> u64 {
+        with_ring!(&mut self.format, ring => ring.disarm());
+        self.kick.as_ref().map_or(0, Kick::clear)
+    }
+
+    pub(super) fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.kick.as_ref().map(|kick| kick.epoll.0.as_fd())
+    }
+
+    pub(super) fn base(&self) -> u32 {
+        with_ring!(&self.format, ring => ring.base())
+    }
+
+    pub(super) fn pending(&self) -> u16 {
+        with_ring!(&self.format, ring => ring.pending())
+    }
+
+    /// Whether guest memory is still what it was.
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), RingFault> {
+        let torn = with_ring!(&self.format, ring => ring.memory().is_torn());
+        if torn { Err(RingFault::Torn) } else { Ok(()) }
+    }
+}
+
+/// The kicks of one ring, never read: the file descriptor is the front end's, and reading it might block. An
+/// edge-triggered epoll turns each kick into one event, however full the counter is.
+#[derive(Debug)]
+pub struct Kick {
+    epoll: Epoll,
+    _eventfd: OwnedFd,
+}
+
+impl Kick {
+    /// Listens to an eventfd.
+    ///
+    /// # Errors
+    /// When it is nothing that can be waited for, or the process is out of file descriptors.
+    pub fn new(eventfd: OwnedFd) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&eventfd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+        Ok(Self { epoll, _eventfd: eventfd })
+    }
+
+    /// Takes the event that a kick left.
+    fn clear(&self) -> u64 {
+        let mut event = [EpollEvent::empty()];
+        u64::from(self.epoll.wait(&mut event, EpollTimeout::ZERO).is_ok_and(|n| n > 0))
+    }
+}
+
+impl Way {
+    /// As an index: 0 to the guest, 1 from it, like the vring index modulo 2.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::ToGuest => 0,
+            Self::FromGuest => 1,
+        }
+    }
+
+    /// Of a vring by its number: the pair, and which of its rings.
+    #[must_use]
+    pub fn of_vring(index: u16) -> (u16, Self) {
+        (index / 2, if index.is_multiple_of(2) { Self::ToGuest } else { Self::FromGuest })
+    }
+}

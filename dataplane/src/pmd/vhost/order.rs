@@ -1,0 +1,60 @@
+//! What a session tells a queue pair, and what comes back. Carried to the worker like every command: between two
+//! bursts, in order, with an answer when it was obeyed. So after an answer the worker does not touch what was taken back.
+
+use super::line::Line;
+use crate::mem::Mbuf;
+use crossbeam::channel::Sender;
+use std::os::fd::OwnedFd;
+
+/// Which of the two rings of a pair, as the guest names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// The guest's receive queue: frames to it.
+    ToGuest,
+    /// The guest's transmit queue: frames from it.
+    FromGuest,
+}
+
+/// One order for one queue pair.
+#[derive(Debug)]
+pub enum Order {
+    /// Poll this ring from now on.
+    Start(Way, Box<Line>),
+    /// Leave the ring; the answer has what GET_VRING_BASE is to say.
+    Stop(Way),
+    /// SET_VRING_ENABLE.
+    Enable(Way, bool),
+    /// SET_VRING_CALL while the ring runs.
+    Call(Way, Option<OwnedFd>),
+    /// SEND_RARP: receive this frame as if the guest had sent it.
+    Announce(Mbuf),
+    /// How the rings are.
+    Report,
+}
+
+/// The answer to an order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Position of the ring that was stopped, as in SET_VRING_BASE; `None` if none ran.
+    pub base: Option<u32>,
+    /// Descriptors that wait in the guest's receive ring and transmit ring.
+    pub waiting: [Option<u16>; 2],
+    /// Calls made since the pair was opened.
+    pub calls: u64,
+    /// Kicks that woke us.
+    pub kicks: u64,
+}
+
+/// Where the answer goes.
+pub type Reply = Sender<Answer>;
+
+/// What a queue pair reports unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Number of the pair.
+    pub pair: u16,
+    /// Which ring.
+    pub way: Way,
+    /// What the guest did.
+    pub fault: super::RingFault,
+}

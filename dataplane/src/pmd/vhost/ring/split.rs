@@ -1,0 +1,234 @@
+//! The split virtqueue (virtio 1.2 §2.7): a descriptor table, an avail ring, a used ring.
+//!
+//! ```text
+//! driver                                  device (this file)
+//! descriptors, avail.ring                 (C) avail.idx, Acquire
+//! (A) avail.idx, Release                      avail.ring, descriptors, buffers
+//! (B) used_event or flags                     used.ring
+//!     fence; then used.idx                (D) used.idx, Release
+//!                                             fence; then used_event or flags: call?
+//! ```
+//! (A) pairs with (C), (D) with the driver's load of used.idx. The fences keep a call from being lost: either the driver
+//! sees the new used.idx before it waits, or we see that it wants a call. [`arm`](Ring::arm) is the same with roles
+//! exchanged.
+
+use super::{Chain, DESC, Desc, Head, INDIRECT, MAX_SIZE, Mark, NEXT, Ring, RingError, RingFault, RingSpec};
+use super::{indirect_words, need_event};
+use crate::pmd::vhost::memory::{Area, GuestMemory};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+/// used.flags: no kicks wanted (VIRTQ_USED_F_NO_NOTIFY).
+const NO_NOTIFY: u16 = 1;
+/// avail.flags: no calls wanted (VIRTQ_AVAIL_F_NO_INTERRUPT).
+const NO_INTERRUPT: u16 = 1;
+
+/// Offsets in avail and used ring: `flags`, `idx`, the ring, and behind it the event index.
+const FLAGS: usize = 0;
+const IDX: usize = 2;
+const RING: usize = 4;
+const USED_ELEMENT: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::pmd::vhost) struct Split {
+    // hot
+    desc: Area,
+    avail: Area,
+    used: Area,
+    size: u16,
+    /// The next one to take.
+    next: u16,
+    /// The driver's avail.idx as last seen.
+    seen: u16,
+    /// The next place in the used ring.
+    used_idx: u16,
+    event_idx: bool,
+    indirect: bool,
+    // cold
+    memory: Arc<GuestMemory>,
+    /// used.idx when the driver was last called, or not.
+    signalled: u16,
+}
+
+impl Split {
+    /// A ring where its driver left it: everything before used.idx is done, everything after is to do.
+    pub(in crate::pmd::vhost) fn new(spec: &RingSpec) -> Result<Self, RingError> {
+        let size = usize::from(spec.size);
+        if !spec.size.is_power_of_two() || spec.size > MAX_SIZE {
+            return Err(RingError::Size(spec.size.into()));
+        }
+        let area = |user, len, align, name| spec.memory.area(user, len, align).ok_or(RingError::Area(name));
+        let used = area(spec.used, RING + USED_ELEMENT * size + 2, 4, "used")?;
+        let idx = u16::from_le(used.u16(IDX).load(Ordering::Acquire));
+        let mut ring = Self {
+            desc: area(spec.desc, DESC * size, DESC, "descriptor")?,
+            avail: area(spec.avail, RING + 2 * size + 2, 2, "avail")?,
+            used,
+            size: spec.size,
+            next: idx,
+            seen: idx,
+            used_idx: idx,
+            event_idx: spec.event_idx,
+            indirect: spec.indirect,
+            memory: Arc::clone(&spec.memory),
+            signalled: idx,
+        };
+        ring.disarm();
+        Ok(ring)
+    }
+
+    /// avail.idx now; a fault if it cannot be.
+    #[inline]
+    fn look(&self) -> Result<u16, RingFault> {
+        // (C), pairs with (A): what it covers is read after it.
+        let idx = u16::from_le(self.avail.u16(IDX).load(Ordering::Acquire));
+        let waiting = idx.wrapping_sub(self.next);
+        if waiting > self.size { Err(RingFault::AvailJump(waiting, self.size)) } else { Ok(idx) }
+    }
+
+    #[inline]
+    fn slot(&self, index: u16) -> usize {
+        usize::from(index & (self.size - 1))
+    }
+
+    /// The descriptor at `i`, which is below the size; read once.
+    #[inline]
+    fn desc(&self, i: u16) -> Desc {
+        let at = DESC * usize::from(i);
+        // Relaxed: ordered by (C).
+        let word = |at| u64::from_le(self.desc.u64(at).load(Ordering::Relaxed));
+        Desc::split(word(at), word(at + 8))
+    }
+
+    /// The chain that begins at `head`; its bytes.
+    #[inline]
+    fn walk(&self, head: u16, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
+        let (mut i, mut bytes) = (head, 0);
+        for _ in 0..self.size {
+            if i >= self.size {
+                return Err(RingFault::Index(i.into(), self.size.into()));
+            }
+            let desc = self.desc(i);
+            if desc.flags & INDIRECT != 0 {
+                return Ok(bytes + self.walk_table(&desc, chain, to_write)?);
+            }
+            bytes += chain.push(&desc, to_write, self.size)?;
+            if desc.flags & NEXT == 0 {
+                return Ok(bytes);
+            }
+            i = desc.next;
+        }
+        Err(RingFault::Endless(self.size))
+    }
+
+    /// The chain in an indirect table, which begins at its first descriptor (§2.7.5.3).
+    fn walk_table(&self, table: &Desc, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
+        let n = table.table(self.size)?;
+        if !self.indirect {
+            return Err(RingFault::Indirect(table.len));
+        }
+        let (mut i, mut bytes) = (0, 0);
+        for _ in 0..n {
+            if i >= n {
+                return Err(RingFault::Index(i, n));
+            }
+            let (addr, rest) = indirect_words(&self.memory, table.addr, i)?;
+            let desc = Desc::split(addr, rest);
+            if desc.flags & INDIRECT != 0 {
+                return Err(RingFault::Indirect(desc.len));
+            }
+            bytes += chain.push(&desc, to_write, self.size)?;
+            if desc.flags & NEXT == 0 {
+                return Ok(bytes);
+            }
+            i = desc.next.into();
+        }
+        Err(RingFault::Endless(self.size))
+    }
+}
+
+impl Ring for Split {
+    #[inline]
+    fn take(&mut self, chain: &mut Chain, to_write: bool) -> Result<Option<Head>, RingFault> {
+        if self.next == self.seen {
+            self.seen = self.look()?;
+            if self.next == self.seen {
+                return Ok(None);
+            }
+        }
+        // Relaxed: ordered by (C).
+        let id = u16::from_le(self.avail.u16(RING + 2 * self.slot(self.next)).load(Ordering::Relaxed));
+        let bytes = self.walk(id, chain, to_write)?;
+        self.next = self.next.wrapping_add(1);
+        Ok(Some(Head { id, slots: 1, bytes }))
+    }
+
+    #[inline]
+    fn mark(&self) -> Mark {
+        Mark { index: self.next, wrap: false }
+    }
+
+    #[inline]
+    fn rewind(&mut self, mark: Mark) {
+        self.next = mark.index;
+    }
+
+    #[inline]
+    fn give(&mut self, head: Head, len: u32) {
+        let at = RING + USED_ELEMENT * self.slot(self.used_idx);
+        // Relaxed: ordered by (D).
+        self.used.u32(at).store(u32::from(head.id).to_le(), Ordering::Relaxed);
+        self.used.u32(at + 4).store(len.to_le(), Ordering::Relaxed);
+        self.used_idx = self.used_idx.wrapping_add(1);
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        // (D), pairs with the driver's load of used.idx.
+        self.used.u16(IDX).store(self.used_idx.to_le(), Ordering::Release);
+    }
+
+    fn wants_call(&mut self) -> bool {
+        // Orders (D) before the load below; pairs with the driver's fence behind (B).
+        fence(Ordering::SeqCst);
+        let old = std::mem::replace(&mut self.signalled, self.used_idx);
+        if !self.event_idx {
+            return u16::from_le(self.avail.u16(FLAGS).load(Ordering::Relaxed)) & NO_INTERRUPT == 0;
+        }
+        let event = self.avail.u16(RING + 2 * usize::from(self.size)).load(Ordering::Relaxed);
+        need_event(u16::from_le(event), self.used_idx, old)
+    }
+
+    fn arm(&mut self) -> bool {
+        if self.event_idx {
+            let at = RING + USED_ELEMENT * usize::from(self.size);
+            self.used.u16(at).store(self.next.to_le(), Ordering::Relaxed);
+        } else {
+            self.used.u16(FLAGS).store(0, Ordering::Relaxed);
+        }
+        // Orders the wish before the look; pairs with the driver's fence between avail.idx and its look at the wish.
+        fence(Ordering::SeqCst);
+        // A fault is found by the next burst.
+        self.next == self.seen && u16::from_le(self.avail.u16(IDX).load(Ordering::Relaxed)) == self.next
+    }
+
+    fn disarm(&mut self) {
+        // With event indexes the one that was asked for has been passed: the next kick comes 65536 chains later.
+        if !self.event_idx {
+            self.used.u16(FLAGS).store(NO_NOTIFY.to_le(), Ordering::Relaxed);
+        }
+    }
+
+    fn pending(&self) -> u16 {
+        u16::from_le(self.avail.u16(IDX).load(Ordering::Relaxed)).wrapping_sub(self.next).min(self.size)
+    }
+
+    fn base(&self) -> u32 {
+        self.used_idx.into()
+    }
+
+    fn memory(&self) -> &Arc<GuestMemory> {
+        &self.memory
+    }
+}
