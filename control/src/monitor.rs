@@ -1,4 +1,4 @@
-//! Watching for what is taken away under us: interfaces (netlink) and named namespaces (inotify).
+//! Watching for what changes under us: interfaces (netlink) and named namespaces (inotify).
 //!
 //! A netlink socket sees the namespace it was made in and keeps it alive, so only the host's is watched by default, and
 //! that of a foreign `af_xdp` device, whose socket keeps it alive anyway. Our end of a veth pair is on the host; a TAP
@@ -10,7 +10,7 @@ use futures::StreamExt;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -18,13 +18,29 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
-/// An interface is gone.
+/// What became of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkGone {
-    /// Where it was.
+pub struct LinkNews {
+    /// Where it is.
     pub place: NetPlace,
     /// Its index.
     pub index: u32,
+    /// What it is now.
+    pub link: LinkState,
+}
+
+/// An interface as the kernel says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It was deleted.
+    Gone,
+    /// It is there.
+    There {
+        /// Set up, and with a carrier: somebody is at the other end.
+        up: bool,
+        /// Its MTU.
+        mtu: u32,
+    },
 }
 
 /// A namespace being watched; ends when dropped.
@@ -39,7 +55,7 @@ impl Drop for Watch {
 
 impl Watch {
     /// Watches `place`. Called on the control thread, inside its runtime.
-    pub fn start(place: &NetPlace, gone: &UnboundedSender<LinkGone>) -> Result<Self, NetnsError> {
+    pub fn start(place: &NetPlace, gone: &UnboundedSender<LinkNews>) -> Result<Self, NetnsError> {
         let runtime = tokio::runtime::Handle::current();
         let opened = netns::inside(place, || {
             let _of_the_control_thread = runtime.enter();
@@ -50,14 +66,27 @@ impl Watch {
         let (gone, place) = (gone.clone(), place.clone());
         let reader = async move {
             while let Some((message, _)) = messages.next().await {
-                if let Some(index) = removed(&message) {
+                if let Some((index, link)) = news(&message) {
                     // the receiver lives as long as the supervisor, which aborts us before
-                    let _ = gone.send(LinkGone { place: place.clone(), index });
+                    let _ = gone.send(LinkNews { place: place.clone(), index, link });
                 }
             }
         };
         Ok(Self(vec![tokio::spawn(connection), tokio::spawn(reader)]))
     }
+}
+
+fn news(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<(u32, LinkState)> {
+    if let Some(index) = removed(message) {
+        return Some((index, LinkState::Gone));
+    }
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &message.payload else { return None };
+    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })?;
+    let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+    Some((link.header.index, LinkState::There { up, mtu }))
 }
 
 /// The index of an interface that was removed; one that only moved to another namespace is still ours.

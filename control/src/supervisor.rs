@@ -4,7 +4,7 @@
 use crate::api::{self, Message};
 use crate::document::Document;
 use crate::machine::Machine;
-use crate::monitor::{LinkGone, NamesGone, readable};
+use crate::monitor::{LinkNews, NamesGone, readable};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
 use crate::state::{self, Journal, StateError, Thing};
@@ -159,7 +159,7 @@ impl Signals {
 struct Loop {
     signals: Signals,
     messages: mpsc::Receiver<Message>,
-    links: UnboundedReceiver<LinkGone>,
+    links: UnboundedReceiver<LinkNews>,
     guests: UnboundedReceiver<(String, News)>,
     names: Option<NamesGone>,
     events: AsyncFd<OwnedFd>,
@@ -177,7 +177,7 @@ impl Loop {
     fn new(
         signals: Signals,
         messages: mpsc::Receiver<Message>,
-        (links, guests): (UnboundedReceiver<LinkGone>, UnboundedReceiver<(String, News)>),
+        (links, guests): (UnboundedReceiver<LinkNews>, UnboundedReceiver<(String, News)>),
         switch: &Switch,
     ) -> io::Result<Self> {
         let mut clock = interval(Duration::from_secs(1));
@@ -200,7 +200,7 @@ impl Loop {
                     None => break None,
                 },
                 _ = self.clock.tick() => switch.tick(),
-                Some(gone) = self.links.recv() => switch.link_gone(&gone),
+                Some(gone) = self.links.recv() => switch.link_news(&gone),
                 Some((port, news)) = self.guests.recv() => switch.guest_news(&port, news),
                 names = next_name(self.names.as_ref()) => names.iter().for_each(|name| switch.netns_gone(name)),
                 ready = self.events.readable() => {

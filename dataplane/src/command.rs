@@ -26,6 +26,8 @@ pub(crate) enum Command {
     ChangePort(PortId, Member),
     /// These mirrors and no others.
     PutMirrors(Vec<Mirror>),
+    /// The device of a port has another MTU.
+    SetMtu(PortId, u32),
     /// Nothing may go to the port or come from it any more.
     DropPort(PortId),
     /// Hand back the queues of a port.

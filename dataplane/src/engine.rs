@@ -9,6 +9,7 @@
 mod fids;
 mod layer2;
 mod line;
+mod link;
 mod spec;
 mod sums;
 
@@ -53,7 +54,12 @@ struct WorkerHandle {
 #[derive(Debug)]
 struct PortSlot {
     domain: DomainId,
+    /// What is asked of it; off while its link is down, whatever was asked.
     policy: PortPolicy,
+    /// Whether it was asked to be on.
+    enabled: bool,
+    /// Whether its link is up.
+    link: bool,
     /// Workers that have a queue of the port.
     workers: u32,
     /// Counters as they were when the port got its id.
@@ -216,7 +222,8 @@ impl Engine {
         self.obtain_fids(spec.domain, &spec.policy)?;
         let baseline = self.raw_stats(port);
         let workers = u32::try_from(spec.queues.len().min(self.workers.len())).unwrap_or(1);
-        self.ports[index] = Some(PortSlot { domain: spec.domain, policy: spec.policy.clone(), workers, baseline });
+        let (domain, policy, enabled) = (spec.domain, spec.policy.clone(), spec.policy.enabled);
+        self.ports[index] = Some(PortSlot { domain, policy, enabled, link: true, workers, baseline });
         Ok(port)
     }
 

@@ -267,6 +267,10 @@ impl Worker {
             Command::PutDomain(id, domain) => topology.put_domain(id, domain),
             Command::DropDomain(id) => topology.drop_domain(id),
             Command::Attach(port, pmd) => self.attach(port, pmd),
+            Command::SetMtu(port, mtu) => {
+                let mine = self.queues.iter_mut().flatten().filter(|q| q.port == port);
+                mine.for_each(|q| q.pmd.set_mtu(mtu));
+            }
             Command::PutPort { port, member, owner } => {
                 topology.put_port(port, member);
                 self.routes[port.index()] = self.route(port, owner);

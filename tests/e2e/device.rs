@@ -1,8 +1,8 @@
 //! The `af_xdp` kind: an interface that was there before is taken, used, and put back as it was.
 
 use crate::common::wait_until;
-use crate::common::world::{run, world};
-use crate::lab::{Lab, Traces, ask, pollux};
+use crate::common::world::{output, run, world};
+use crate::lab::{Lab, Traces, ask, drops, pollux};
 use crate::traffic::{checksum_errors, ping, tcp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,5 +66,42 @@ fn a_device_is_put_back_after_kill_9() {
         before.gone();
         assert_eq!(state(), device, "as it was before the first of the two");
         pollux(&["lab", "down", &lab.file]).ok();
+    });
+}
+
+#[test]
+fn an_mtu_lowered_under_us_is_told_by_name() {
+    world("an_mtu_lowered_under_us_is_told_by_name", || {
+        nic();
+        let lab = Lab::new(YAML);
+        lab.up();
+        let full = [
+            "ip",
+            "netns",
+            "exec",
+            "plxt-t",
+            "ping",
+            "-n",
+            "-M",
+            "do",
+            "-c",
+            "1",
+            "-W",
+            "1",
+            "-s",
+            "1300",
+            "10.99.0.2",
+        ];
+        run(&full);
+        assert_eq!(drops("nic", "oversize"), 0);
+        run(&["ip", "link", "set", "plxt-nic", "mtu", "1280"]);
+        // What does not fit any more is counted, not lost on the way.
+        wait_until("a frame to be dropped as too long", || {
+            output(&full);
+            drops("nic", "oversize") > 0
+        });
+        run(&["ip", "link", "set", "plxt-nic", "mtu", "1400"]);
+        wait_until("frames to pass again", || output(&full).status.success());
+        lab.down();
     });
 }

@@ -75,7 +75,7 @@ fn a_cable_joins_two_domains() {
 }
 
 /// Learned entries of a port.
-fn learned(port: &str) -> usize {
+pub fn learned(port: &str) -> usize {
     let fdb = ask("fdb");
     fdb["entries"].as_array().expect("entries").iter().filter(|entry| entry["port"] == port).count()
 }

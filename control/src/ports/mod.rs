@@ -13,7 +13,7 @@ mod veth;
 
 pub use cable::Cables;
 
-use crate::monitor::{LinkGone, Watch};
+use crate::monitor::{LinkNews, Watch};
 use crate::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
 use crate::netns::{self, NetnsError};
 use crate::plan::{NetPlace, Netdev, PortPlan, Shape};
@@ -103,6 +103,10 @@ pub struct Open {
     pub queues: usize,
     /// The interface whose link is the port's: where, name, index.
     pub link: Option<(NetPlace, String, u32)>,
+    /// Whether that was down when last looked at.
+    pub down: bool,
+    /// Its MTU when last looked at.
+    pub mtu: Option<u32>,
     /// The cable it is an end of.
     pub cable: Option<u64>,
     /// Its guest, present or awaited.
@@ -132,7 +136,7 @@ pub struct Workshop<'a> {
     /// The switch's name.
     pub switch: &'a str,
     /// Where to report interfaces that go.
-    pub gone: &'a UnboundedSender<LinkGone>,
+    pub gone: &'a UnboundedSender<LinkNews>,
     /// Where to report what happens to guests, by port.
     pub guests: &'a UnboundedSender<(String, News)>,
 }

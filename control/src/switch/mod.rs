@@ -4,12 +4,13 @@
 //! order. In between ports come and go one by one. Nothing here waits for the network: all calls return within
 //! milliseconds, and workers never wait for them.
 
+mod link;
 mod report;
 
 use crate::config::{Hugepages, Poll, Port};
 use crate::document::Places;
 use crate::machine::Machine;
-use crate::monitor::{LinkGone, Watch};
+use crate::monitor::{LinkNews, Watch};
 use crate::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
 use crate::netns;
 use crate::plan::{self, DomainPlan, NetPlace, Plan, PortPlan};
@@ -55,7 +56,7 @@ pub struct Switch {
     ports: Vec<LivePort>,
     nodes: Vec<(String, u64, Ticket)>,
     cables: Cables,
-    gone: UnboundedSender<LinkGone>,
+    gone: UnboundedSender<LinkNews>,
     guests: UnboundedSender<(String, News)>,
     _watch: Watch,
     started: Instant,
@@ -77,7 +78,7 @@ pub struct Start {
     /// The journal, open.
     pub journal: Journal,
     /// Where interfaces that go are reported.
-    pub gone: UnboundedSender<LinkGone>,
+    pub gone: UnboundedSender<LinkNews>,
     /// Where what happens to guests is reported.
     pub guests: UnboundedSender<(String, News)>,
 }
@@ -242,12 +243,6 @@ impl Switch {
                 self.fail(at, reason);
             }
         }
-    }
-
-    /// An interface is gone.
-    pub fn link_gone(&mut self, gone: &LinkGone) {
-        let is_it = |link: &(NetPlace, String, u32)| link.0 == gone.place && link.2 == gone.index;
-        self.fail_where("its interface was deleted", |_, open| open.link.as_ref().is_some_and(is_it));
     }
 
     /// A named namespace is gone.

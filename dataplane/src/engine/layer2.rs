@@ -23,14 +23,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoPort`], [`EngineError::Policy`], [`EngineError::TooManyVlans`], [`EngineError::Stuck`]; but for
     /// the last the port is as it was.
-    pub fn set_port_policy(&mut self, port: PortId, policy: PortPolicy) -> Result<(), EngineError> {
-        let domain = self.slot(port)?.domain;
+    pub fn set_port_policy(&mut self, port: PortId, mut policy: PortPolicy) -> Result<(), EngineError> {
+        let slot = self.slot(port)?;
+        let (domain, enabled, link) = (slot.domain, policy.enabled, slot.link);
+        policy.enabled &= link;
         self.check_port(Some(port), domain, &policy)?;
         self.obtain_fids(domain, &policy)?;
         self.unpin_secured(port);
         self.fdb.set_port_limit(port, policy.fdb_limit);
         if let Some(Some(slot)) = self.ports.get_mut(port.index()) {
-            slot.policy = policy;
+            (slot.policy, slot.enabled) = (policy, enabled);
         }
         self.tell_domain(domain);
         self.tell_port(port)?;
@@ -44,8 +46,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NoPort`].
-    pub fn port_policy(&self, port: PortId) -> Result<&PortPolicy, EngineError> {
-        Ok(&self.slot(port)?.policy)
+    pub fn port_policy(&self, port: PortId) -> Result<PortPolicy, EngineError> {
+        let slot = self.slot(port)?;
+        Ok(PortPolicy { enabled: slot.enabled, ..slot.policy.clone() })
     }
 
     /// Changes what is asked of a domain. Its mode stays: learning and macvlan ports are not the same.

@@ -120,6 +120,14 @@ impl Pmd {
         }
     }
 
+    /// The device's MTU is another now: longer frames would be lost on the way without a word, so they are refused by
+    /// name.
+    pub fn set_mtu(&mut self, mtu: u32) {
+        if let Self::AfXdp(q) = self {
+            q.set_mtu(mtu);
+        }
+    }
+
     /// The error that made this queue useless, if one has: the netdev is gone.
     #[must_use]
     pub fn fault(&self) -> Option<&io::Error> {

@@ -59,8 +59,10 @@ pub struct AfXdp {
     queue: af_xdp::Queue,
     owner: Owner,
     abilities: Abilities,
-    /// Most bytes of a frame, or of a segment of a GSO frame.
+    /// Most bytes of a frame, or of a segment of a GSO frame: the MTU and `overhead`.
     max_frame: usize,
+    /// Bytes that the device passes above its MTU.
+    overhead: usize,
     /// Frames the fill ring lacks.
     fill_deficit: u32,
     /// Frames lent for transmission and not completed.
@@ -122,6 +124,11 @@ impl AfXdp {
                 return;
             }
         }
+    }
+
+    /// See [`Pmd::set_mtu`](super::Pmd::set_mtu).
+    pub(super) fn set_mtu(&mut self, mtu: u32) {
+        self.max_frame = (mtu as usize + self.overhead).min(MAX_FRAME);
     }
 
     pub(super) fn wait_fd(&self) -> BorrowedFd<'_> {

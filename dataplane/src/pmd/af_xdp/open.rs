@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::program::{ProgramError, XdpProgram};
-use super::{Abilities, AfXdp, FILL_FRAMES, MAX_FRAME, RX_RING, TX_RING};
+use super::{Abilities, AfXdp, FILL_FRAMES, RX_RING, TX_RING};
 use crate::eth::{HEADER_LEN, TAG_LEN};
 use crate::mem::{CHUNK_SIZE, Mempool, MempoolCache};
 use af_xdp::{OpenError, SocketConfig, Umem, Unbound};
@@ -138,10 +138,14 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
             .map_err(|source| XdpError::Program { ifname: ifname(), source })?;
         Ok((open, abilities))
     });
-    let max_frame = max_frame(config);
     match inserted {
         Ok((queue, abilities)) => {
-            Ok(AfXdp { queue, owner, abilities, max_frame, fill_deficit: 0, in_flight: 0, partial: None, fault: None })
+            let (max_frame, overhead) = (0, overhead(config));
+            let (fill_deficit, in_flight, partial, fault) = (0, 0, None, None);
+            let mut queue =
+                AfXdp { queue, owner, abilities, max_frame, overhead, fill_deficit, in_flight, partial, fault };
+            queue.set_mtu(config.mtu);
+            Ok(queue)
         }
         Err(error) => {
             pool.sweep(owner);
@@ -150,11 +154,10 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
     }
 }
 
-/// Most bytes of a frame that the kernel passes on: a veth's peer takes one tag above its MTU (is_skb_forwardable), a
-/// NIC two. Never more than the kernel makes one skb of.
-fn max_frame(config: &XdpConfig) -> usize {
+/// Bytes that the kernel passes on above the MTU: a veth's peer takes one tag (is_skb_forwardable), a NIC two.
+fn overhead(config: &XdpConfig) -> usize {
     let tags = if config.driver == "veth" { 1 } else { 2 };
-    (config.mtu as usize + HEADER_LEN + tags * TAG_LEN).min(MAX_FRAME)
+    HEADER_LEN + tags * TAG_LEN
 }
 
 fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
