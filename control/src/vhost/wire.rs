@@ -7,6 +7,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use vhost::vhost_user::VhostUserBackendReqHandlerMut;
 
 /// Bytes of a header: request, flags, size of the body, 32 bits each in the machine's order.
 const HEADER: usize = 12;
@@ -18,7 +19,9 @@ const VERSION: u32 = 1;
 const REPLY: u32 = 1 << 2;
 const NEED_REPLY: u32 = 1 << 3;
 
-/// Messages that the crate does not know.
+/// Messages that the crate does not know, and one that it takes only after SET_FEATURES: QEMU sends it as soon as it has
+/// seen that there are protocol features (vhost_user_set_vring_enable, QEMU hw/virtio/vhost-user.c).
+const SET_VRING_ENABLE: u32 = 18;
 const SEND_RARP: u32 = 19;
 const NET_SET_MTU: u32 = 20;
 const SET_STATUS: u32 = 39;
@@ -76,7 +79,7 @@ fn judge(bytes: &[u8]) -> io::Result<Waiting> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let Some(body) = bytes[HEADER..].get(..size) else { return Ok(Waiting::Part) };
-    if ![SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS].contains(&request) {
+    if ![SET_VRING_ENABLE, SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS].contains(&request) {
         return Ok(Waiting::Message);
     }
     let value = match (request, body.first_chunk()) {
@@ -96,6 +99,10 @@ pub(super) fn answer(stream: &UnixStream, ours: Ours, session: &mut Session) -> 
     let broken = |errno: Errno| vhost::vhost_user::Error::SocketBroken(errno.into());
     recv(stream.as_raw_fd(), &mut bytes[..HEADER + ours.size], MsgFlags::MSG_DONTWAIT).map_err(broken)?;
     let done = match ours.request {
+        SET_VRING_ENABLE => {
+            let [index, on] = [0, 4].map(|at| word(&ours.value.to_ne_bytes(), at));
+            session.set_vring_enable(index, on != 0)
+        }
         SEND_RARP => session.announce(ours.value),
         NET_SET_MTU => session.set_mtu(ours.value),
         SET_STATUS => session.set_status(ours.value),
