@@ -51,8 +51,14 @@ pub enum Command {
     Schema,
     /// What runs, since when, on what memory and cores
     Status(Json),
-    /// Ports, their link and what drives them
-    Ports(Json),
+    /// Ports, their link and what drives them; of one port all there is to say
+    Ports {
+        /// Only this port
+        name: Option<String>,
+        /// Output
+        #[command(flatten)]
+        json: Json,
+    },
     /// Known addresses; add and remove static ones
     Fdb {
         /// Output
@@ -125,6 +131,19 @@ pub enum PortChange {
     },
     /// Remove a port
     Del {
+        /// Its name
+        name: String,
+    },
+    /// Print the QEMU arguments that attach a guest to a vhost-user port
+    QemuArgs {
+        /// Its name
+        name: String,
+        /// The guest's memory, which must be shared
+        #[arg(long, default_value = "1G", value_name = "SIZE")]
+        memory: String,
+    },
+    /// Print the same for libvirt, as XML
+    LibvirtXml {
         /// Its name
         name: String,
     },

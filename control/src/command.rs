@@ -13,11 +13,13 @@ use crate::privilege;
 use crate::state::{self, StateError};
 use crate::supervisor::{self, RunError};
 use crate::text;
+use crate::vhost::GuestView;
 use crate::view::{self, Done, PinAddress, UnpinAddress};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Why the process does not end with 0.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +95,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check { file } => check(&file),
         Command::Schema => print(&config::schema()),
         Command::Status(json) => show(&client, "/v1/status", json, text::status),
-        Command::Ports(json) => show(&client, "/v1/ports", json, text::ports),
+        Command::Ports { name: None, json } => show(&client, "/v1/ports", json, text::ports),
+        Command::Ports { name: Some(name), json } => show_port(&client, &name, json),
         Command::Stats(json) => show(&client, "/v1/stats", json, text::stats),
         Command::Fdb { json, change: None } => show(&client, "/v1/fdb", json, text::fdb),
         Command::Fdb { change: Some(change), .. } => change_fdb(&client, change),
@@ -196,6 +199,35 @@ fn log_to_stderr() {
     let _ = log.with_ansi(io::stderr().is_terminal()).try_init();
 }
 
+/// Between two looks at a port, for its rates.
+const RATE_TIME: Duration = Duration::from_millis(500);
+
+fn port(client: &Client, name: &str) -> Result<view::Port, Failure> {
+    let answer: view::Ports = client.get("/v1/ports")?;
+    let port = answer.ports.into_iter().find(|port| port.name == name);
+    port.ok_or_else(|| Failure::new(format!("there is no port `{name}`; `pollux ports` lists them")))
+}
+
+fn show_port(client: &Client, name: &str, json: Json) -> Result<(), Failure> {
+    let mut shown = port(client, name)?;
+    if json.json {
+        return print_json(&shown);
+    }
+    let Some(before) = shown.guest.take() else { return print(&text::port(&shown)) };
+    let since = Instant::now();
+    if before.connected {
+        std::thread::sleep(RATE_TIME);
+    }
+    let now = port(client, name)?;
+    let guest = now.guest.as_ref().map(|guest| guest.text(&before, since.elapsed().as_secs_f64()));
+    print(&(text::port(&now) + &guest.unwrap_or_default()))
+}
+
+fn guest(client: &Client, name: &str) -> Result<GuestView, Failure> {
+    let wrong = || Failure::new(format!("port `{name}` is no vhost-user port: a guest cannot be attached to it"));
+    port(client, name)?.guest.ok_or_else(wrong)
+}
+
 fn change_port(client: &Client, change: PortChange) -> Result<(), Failure> {
     match change {
         PortChange::Add { name, spec } => {
@@ -208,6 +240,8 @@ fn change_port(client: &Client, change: PortChange) -> Result<(), Failure> {
         PortChange::Del { name } => {
             client.delete::<Done>(&format!("/v1/ports/{}", escape(&name)), None::<&()>)?;
         }
+        PortChange::QemuArgs { name, memory } => print(&guest(client, &name)?.qemu_args(&name, &memory))?,
+        PortChange::LibvirtXml { name } => print(&guest(client, &name)?.libvirt_xml())?,
     }
     Ok(())
 }

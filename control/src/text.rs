@@ -76,6 +76,25 @@ fn bytes(n: u64) -> String {
     }
 }
 
+/// `pollux ports NAME`: one port.
+#[must_use]
+pub fn port(port: &crate::view::Port) -> String {
+    let rows = [
+        ("port", port.name.clone()),
+        ("kind", format!("{} in domain {}", port.kind, port.domain)),
+        ("link", port.reason.as_ref().map_or_else(|| port.link.clone(), |reason| format!("{}: {reason}", port.link))),
+        ("mode", port.mode.clone()),
+        ("queues", port.queues.to_string()),
+        ("interface", port.ifname.clone().unwrap_or_else(|| "-".to_owned())),
+        ("addresses", port.ip.join(" ")),
+    ];
+    rows.into_iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, (key, value)| {
+        // writing to a String cannot fail
+        let _ = writeln!(text, "{key:<10} {value}");
+        text
+    })
+}
+
 /// `pollux ports`.
 #[must_use]
 pub fn ports(ports: &Ports) -> String {

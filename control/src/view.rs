@@ -1,5 +1,6 @@
 //! What the API says, as JSON. The first field of every answer is the version of its shape.
 
+use crate::vhost::GuestView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -108,6 +109,9 @@ pub struct Port {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// Its guest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub guest: Option<GuestView>,
 }
 
 /// `GET /v1/fdb`.

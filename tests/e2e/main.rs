@@ -15,6 +15,7 @@ mod demo;
 mod device;
 mod domains;
 mod faults;
+mod guest;
 mod input;
 mod lab;
 mod offloads;

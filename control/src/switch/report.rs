@@ -4,6 +4,7 @@ use super::{LivePort, PortState, Switch};
 use crate::netlink::{Link, Netlink};
 use crate::netns;
 use crate::plan::{NetPlace, Shape};
+use crate::vhost::GuestView;
 use crate::view::{self, VERSION};
 use dataplane::mem::CHUNK_SIZE;
 use dataplane::port::PortId;
@@ -95,6 +96,7 @@ impl Switch {
             mtu: plan.netdev().map(|netdev| netdev.mtu),
             ip: plan.netdev().map(|netdev| netdev.ip.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             reason,
+            guest: guest(port),
         }
     }
 
@@ -183,6 +185,14 @@ impl Switch {
     fn pool(&self) -> view::Pool {
         let pool = self.engine.pool();
         view::Pool { total: pool.total(), free: pool.free(), backing: pool.arena().backing().to_string() }
+    }
+}
+
+/// What a vhost-user port says of its guest.
+fn guest(port: &LivePort) -> Option<GuestView> {
+    match (&port.state, &port.plan.shape) {
+        (PortState::Open(open), Shape::VhostUser(offer)) => Some(GuestView::of(offer, open.guest.as_ref()?)),
+        _ => None,
     }
 }
 

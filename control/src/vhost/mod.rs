@@ -17,10 +17,12 @@ pub mod features;
 mod guest;
 mod rings;
 mod session;
+mod shown;
 mod socket;
 mod wire;
 
 pub use guest::Guest;
+pub use shown::{GuestView, PairView};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
