@@ -7,7 +7,6 @@ use super::fdb::{Fdb, Hit, Kind, Scattered};
 use super::gate::{Gate, Memory};
 use super::guard::Move;
 use super::headers;
-use super::member::Member;
 use super::notice::{Notice, Traffic};
 use super::policy::Learning;
 use super::topology::Domain;
@@ -38,8 +37,7 @@ pub(super) struct Bridged<'a> {
 impl Bridged<'_> {
     /// Switches a burst; empties it.
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
-        let facts = headers(burst, out.mem.pool(), |pool, mbuf| self.facts(pool, mbuf));
-        out.max_len = self.domain.max_len;
+        let facts = headers(burst, out.lanes.mem.pool(), |pool, mbuf| self.facts(pool, mbuf));
         for (mbuf, facts) in burst.drain(..).zip(facts) {
             self.switch(mbuf, facts, out, memory);
         }
@@ -125,8 +123,7 @@ impl Bridged<'_> {
 
     /// Whether what was found is in this domain: an entry about to be flushed may name a port that is not.
     fn is_neighbour(&self, out: &Delivery<'_>, hit: &Hit) -> bool {
-        let at_home = |member: &Member| member.domain == self.gate.member.domain;
-        hit.kind == Kind::Filter || out.topology.member(hit.port).is_some_and(at_home)
+        hit.kind == Kind::Filter || out.topology.is_on(hit.port, self.gate.member.domain)
     }
 
     /// Whether the source may send here, and what is learned from it.

@@ -10,56 +10,19 @@ use crate::port::PortId;
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
 
-/// Where frames of a burst go to.
-pub(super) struct Delivery<'a> {
-    pub(super) topology: &'a Topology,
+/// Where frames end: on the lane of a port, or in the pool and in a count.
+pub(super) struct Lanes<'a> {
     pub(super) egress: &'a mut Egress,
     pub(super) mem: &'a mut MempoolCache,
     pub(super) ports: &'a [PortCounters],
-    /// Ports of the frame at hand; kept between frames for its memory.
-    pub(super) targets: &'a mut Vec<PortId>,
-    /// Most bytes of a frame of the domain.
-    pub(super) max_len: usize,
-    /// Mirrors that have their copy of the frame at hand: one each, whatever it matches.
-    mirrored: ArrayVec<PortId, MAX_MIRRORS>,
 }
 
-impl<'a> Delivery<'a> {
-    pub(super) fn new(
-        topology: &'a Topology,
-        egress: &'a mut Egress,
-        mem: &'a mut MempoolCache,
-        ports: &'a [PortCounters],
-        targets: &'a mut Vec<PortId>,
-    ) -> Self {
-        Self { topology, egress, mem, ports, targets, max_len: usize::MAX, mirrored: ArrayVec::new() }
-    }
-
-    /// Forgets the frame before.
-    #[inline]
-    pub(super) fn begin(&mut self) {
-        self.mirrored.clear();
-        self.targets.clear();
-    }
-
+impl Lanes<'_> {
     /// Frees a frame and counts it.
     #[inline]
     pub(super) fn drop_at(&mut self, port: PortId, reason: DropReason, mbuf: Mbuf) {
         self.ports[port.index()].drop_n(reason, 1);
         self.mem.free(mbuf);
-    }
-
-    /// A copy of the frame for each of these mirrors that has none yet.
-    pub(super) fn mirror(&mut self, mbuf: &Mbuf, mirrors: u16) {
-        for (bit, mirror) in self.topology.mirrors().iter().enumerate() {
-            if mirrors >> bit & 1 == 0 || self.mirrored.contains(&mirror.to) {
-                continue;
-            }
-            self.mirrored.push(mirror.to);
-            if let Some(copy) = self.copy_for(mirror.to, mbuf) {
-                self.egress.push(mirror.to, copy);
-            }
-        }
     }
 
     /// A copy, counted where it goes.
@@ -72,6 +35,50 @@ impl<'a> Delivery<'a> {
         }
         copy
     }
+}
+
+/// Where frames of a burst go to, where more is asked.
+pub(super) struct Delivery<'a> {
+    pub(super) lanes: Lanes<'a>,
+    pub(super) topology: &'a Topology,
+    /// Ports of the frame at hand; kept between frames for its memory.
+    pub(super) targets: &'a mut Vec<PortId>,
+    /// Most bytes of a frame of the domain.
+    pub(super) max_len: usize,
+    /// Mirrors that have their copy of the frame at hand: one each, whatever it matches.
+    mirrored: ArrayVec<PortId, MAX_MIRRORS>,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(lanes: Lanes<'a>, topology: &'a Topology, targets: &'a mut Vec<PortId>, max_len: usize) -> Self {
+        Self { lanes, topology, targets, max_len, mirrored: ArrayVec::new() }
+    }
+
+    /// Forgets the frame before.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.mirrored.clear();
+        self.targets.clear();
+    }
+
+    /// Frees a frame and counts it.
+    #[inline]
+    pub(super) fn drop_at(&mut self, port: PortId, reason: DropReason, mbuf: Mbuf) {
+        self.lanes.drop_at(port, reason, mbuf);
+    }
+
+    /// A copy of the frame for each of these mirrors that has none yet.
+    pub(super) fn mirror(&mut self, mbuf: &Mbuf, mirrors: u16) {
+        for (bit, mirror) in self.topology.mirrors().iter().enumerate() {
+            if mirrors >> bit & 1 == 0 || self.mirrored.contains(&mirror.to) {
+                continue;
+            }
+            self.mirrored.push(mirror.to);
+            if let Some(copy) = self.lanes.copy_for(mirror.to, mbuf) {
+                self.lanes.egress.push(mirror.to, copy);
+            }
+        }
+    }
 
     /// Sends a frame out of a port, with the tag it wants there.
     #[inline]
@@ -80,13 +87,13 @@ impl<'a> Delivery<'a> {
             return self.drop_at(port, DropReason::PortGone, mbuf);
         };
         let retag = member.vlans.as_ref().map_or(Retag::Keep, |vlans| vlans.retag(tagging));
-        if let Err(reason) = tag::apply(self.mem.pool(), &mut mbuf, retag, self.max_len) {
+        if let Err(reason) = tag::apply(self.lanes.mem.pool(), &mut mbuf, retag, self.max_len) {
             return self.drop_at(port, reason, mbuf);
         }
         if member.tx_mirrors() != 0 {
             self.mirror(&mbuf, member.tx_mirrors());
         }
-        self.egress.push(port, mbuf);
+        self.lanes.egress.push(port, mbuf);
     }
 
     /// Sends a frame to all its targets: copies, and the original to the last. Gives it back if there is none.
@@ -94,7 +101,7 @@ impl<'a> Delivery<'a> {
         let Some(last) = self.targets.pop() else { return Err(mbuf) };
         for i in 0..self.targets.len() {
             let port = self.targets[i];
-            if let Some(copy) = self.copy_for(port, &mbuf) {
+            if let Some(copy) = self.lanes.copy_for(port, &mbuf) {
                 self.send(port, copy, tagging);
             }
         }

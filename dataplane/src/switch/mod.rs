@@ -25,6 +25,7 @@ mod notice;
 mod owned;
 mod plain;
 pub mod policy;
+pub mod snoop;
 mod tag;
 mod topology;
 pub mod verdict;
@@ -41,7 +42,7 @@ use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
 use bridged::Bridged;
-use deliver::Delivery;
+use deliver::{Delivery, Lanes};
 use fdb::Fdb;
 use gate::{Gate, Memory};
 use guard::Guards;
@@ -115,24 +116,31 @@ impl Switch {
 
     /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
     pub fn forward(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
-        let Self { topology, fdb, egress, now, cycles, notices, guards, targets } = self;
-        let (topology, fdb, now) = (&*topology, &**fdb, *now);
-        let mut out = Delivery::new(topology, egress, mem, ports, targets);
-        let Some((member, domain)) = topology.ingress(ingress) else {
-            return burst.drain(..).for_each(|mbuf| out.drop_at(ingress, DropReason::PortGone, mbuf));
-        };
-        if domain.is_plain() {
-            return Plain { ingress, domain, topology, fdb, now }.forward(burst, &mut out, notices);
+        let Self { topology, fdb, egress, now, notices, .. } = self;
+        let mut out = Lanes { egress, mem, ports };
+        match topology.ingress(ingress) {
+            Some((member, domain)) if domain.is_plain() => {
+                let home = member.domain;
+                Plain { ingress, home, domain, topology, fdb, now: *now }.forward(burst, &mut out, notices);
+            }
+            Some(_) => self.forward_policed(ingress, burst, mem, ports),
+            None => burst.drain(..).for_each(|mbuf| out.drop_at(ingress, DropReason::PortGone, mbuf)),
         }
-        let gate = Gate { ingress, member, counters: &ports[ingress.index()], now, cycles: *cycles };
+    }
+
+    /// The same where more is asked than to learn and to flood.
+    #[inline(never)]
+    fn forward_policed(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
+        let Self { topology, fdb, egress, now, cycles, notices, guards, targets } = self;
+        let Some((member, domain)) = topology.ingress(ingress) else { return };
+        let mut out = Delivery::new(Lanes { egress, mem, ports }, topology, targets, domain.max_len);
+        let gate = Gate { ingress, member, counters: &ports[ingress.index()], now: *now, cycles: *cycles };
         let mut memory = Memory { guards, notices };
         match &domain.engine {
             Forwarding::Learning(learning) => {
                 Bridged { gate, domain, learning, fdb }.forward(burst, &mut out, &mut memory);
             }
-            Forwarding::Macvlan(table) => {
-                Owned { gate, domain, table }.forward(burst, &mut out, &mut memory);
-            }
+            Forwarding::Macvlan(table) => Owned { gate, domain, table }.forward(burst, &mut out, &mut memory),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Owned<'a> {
 impl Owned<'_> {
     /// Switches a burst; empties it.
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
-        let frames = headers(burst, out.mem.pool(), |pool, mbuf| self.frame(pool, mbuf));
+        let frames = headers(burst, out.lanes.mem.pool(), |pool, mbuf| self.frame(pool, mbuf));
         for (mbuf, frame) in burst.drain(..).zip(frames) {
             self.switch(mbuf, frame, out, memory);
         }

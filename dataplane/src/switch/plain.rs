@@ -1,6 +1,6 @@
 //! A burst through a plain domain: learn, look up, flood what is unknown. The short path, and the usual one.
 
-use super::deliver::Delivery;
+use super::deliver::Lanes;
 use super::fdb::{Fdb, Fid, Scattered};
 use super::headers;
 use super::notice::Notices;
@@ -8,7 +8,7 @@ use super::topology::{Domain, Topology};
 use super::verdict::{self, Verdict};
 use crate::eth::{EthHdr, MacAddr};
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool};
-use crate::port::PortId;
+use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
 use arrayvec::ArrayVec;
 
@@ -22,6 +22,7 @@ enum Parsed {
 /// What decides about frames from one port.
 pub(super) struct Plain<'a> {
     pub(super) ingress: PortId,
+    pub(super) home: DomainId,
     pub(super) domain: &'a Domain,
     pub(super) topology: &'a Topology,
     pub(super) fdb: &'a Fdb,
@@ -32,7 +33,8 @@ pub(super) struct Plain<'a> {
 impl Plain<'_> {
     /// Switches a burst; empties it. Headers are parsed first, so that the FDB lines of the whole burst are on their
     /// way to the cache before the first is looked at.
-    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, notices: &mut Notices) {
+    #[inline]
+    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Lanes<'_>, notices: &mut Notices) {
         let parsed = headers(burst, out.mem.pool(), |pool, mbuf| self.parse(pool, mbuf));
         let learns = self.domain.learns();
         let verdicts = parsed.iter().map(|frame| self.verdict(learns, frame, notices));
@@ -87,7 +89,7 @@ impl Plain<'_> {
             Parsed::Unicast { src, dst } => {
                 self.learn(learns, src, notices);
                 let hit = self.fdb.lookup_at(dst);
-                verdict::unicast(self.ingress, hit.filter(|port| self.topology.same_domain(self.ingress, *port)))
+                verdict::unicast(self.ingress, hit.filter(|port| self.topology.is_on(*port, self.home)))
             }
         }
     }
@@ -103,7 +105,7 @@ impl Plain<'_> {
     }
 
     /// A copy for each other member of the domain, the original for the last.
-    fn flood(&self, mbuf: Mbuf, out: &mut Delivery<'_>) {
+    fn flood(&self, mbuf: Mbuf, out: &mut Lanes<'_>) {
         let mut targets = self.topology.others(self.ingress);
         let Some(mut target) = targets.next() else {
             return out.drop_at(self.ingress, DropReason::NoDestination, mbuf);

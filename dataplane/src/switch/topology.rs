@@ -90,10 +90,15 @@ impl Domain {
     }
 }
 
+/// No domain: there are fewer.
+const NOWHERE: DomainId = DomainId(u16::MAX);
+
 /// Ports and domains.
 #[derive(Debug, Default)]
 pub struct Topology {
     ports: Vec<Option<Member>>,
+    /// The domain of each port again, [`NOWHERE`] for those that are not there: small, for the look-up of each frame.
+    homes: Vec<DomainId>,
     domains: Vec<Option<Domain>>,
     mirrors: Vec<Mirror>,
 }
@@ -126,6 +131,8 @@ impl Topology {
             }
             member.mirror(port, &self.mirrors);
             *slot(&mut self.ports, port.index()) = Some(member);
+            self.homes.resize(self.ports.len().max(self.homes.len()), NOWHERE);
+            self.homes[port.index()] = domain;
         }
         self.refresh(domain);
     }
@@ -133,6 +140,7 @@ impl Topology {
     /// Removes a port: nothing is sent to it or taken from it any more.
     pub fn drop_port(&mut self, port: PortId) {
         let Some(member) = slot(&mut self.ports, port.index()).take() else { return };
+        self.homes[port.index()] = NOWHERE;
         if let Some(domain) = slot(&mut self.domains, member.domain.index()) {
             domain.members.retain(|p| *p != port);
         }
@@ -183,11 +191,11 @@ impl Topology {
         Some((member, self.domains.get(member.domain.index())?.as_ref()?))
     }
 
-    /// Whether two ports are there and in one domain.
+    /// Whether the port is there and in that domain.
+    #[inline]
     #[must_use]
-    pub fn same_domain(&self, a: PortId, b: PortId) -> bool {
-        let domain = |port: PortId| self.member(port).map(|member| member.domain);
-        domain(a).is_some_and(|a| Some(a) == domain(b))
+    pub fn is_on(&self, port: PortId, domain: DomainId) -> bool {
+        self.homes.get(port.index()) == Some(&domain)
     }
 
     /// Every other member of the domain of `port`.
@@ -255,8 +263,8 @@ mod tests {
         let mut t = topology();
         t.put_port(PortId(0), member(1));
         assert_eq!(t.others(PortId(2)).collect::<Vec<_>>(), [PortId(4)]);
-        assert!(t.same_domain(PortId(0), PortId(1)) && !t.same_domain(PortId(0), PortId(2)));
-        assert!(!t.same_domain(PortId(98), PortId(99)));
+        assert!(t.is_on(PortId(0), DomainId(1)) && !t.is_on(PortId(0), DomainId(0)));
+        assert!(!t.is_on(PortId(99), DomainId(1)));
     }
 
     #[test]
@@ -266,7 +274,7 @@ mod tests {
         assert_eq!(t.ingress(PortId(0)).unwrap().1.max_len, 9000 + MAX_OVERHEAD);
         assert_eq!(t.others(PortId(0)).count(), 2);
         t.drop_port(PortId(0));
-        assert!(t.ingress(PortId(0)).is_none());
+        assert!(t.ingress(PortId(0)).is_none() && !t.is_on(PortId(0), DomainId(0)));
     }
 
     #[test]
