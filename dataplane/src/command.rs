@@ -4,10 +4,12 @@ use crate::pmd::Pmd;
 use crate::pmd::vhost::{Order, Reply};
 use crate::port::{DomainId, PortId};
 use crate::switch::policy::Mirror;
+use crate::switch::probe::Probe;
+use crate::switch::snoop::{Heard, Mdb};
 use crate::switch::{Domain, Member, Notice};
 use crate::wake::Wakeup;
 use crossbeam::channel::Sender;
-use crossbeam::queue::SegQueue;
+use crossbeam::queue::{ArrayQueue, SegQueue};
 use std::io;
 use std::sync::Arc;
 
@@ -24,6 +26,10 @@ pub(crate) enum Command {
     PutPort { port: PortId, member: Member, owner: usize },
     /// A port has another policy, or is blocked or open again; its queues stay where they are.
     ChangePort(PortId, Member),
+    /// What a domain knows of multicast groups.
+    PutMdb(DomainId, Arc<Mdb>),
+    /// Send a loop probe out of a port.
+    Probe(PortId, Probe),
     /// These mirrors and no others.
     PutMirrors(Vec<Mirror>),
     /// The device of a port has another MTU.
@@ -80,10 +86,14 @@ impl Mailbox {
     }
 }
 
+/// Membership messages that wait for control.
+const HEARD: usize = 8192;
+
 /// Where control finds events of all workers; `bell` is readable while there are any.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: SegQueue<Event>,
+    heard: ArrayQueue<Heard>,
     pub(crate) bell: nix::sys::eventfd::EventFd,
 }
 
@@ -91,13 +101,25 @@ impl Outbox {
     pub(crate) fn new() -> io::Result<Self> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { queue: SegQueue::new(), bell })
+        Ok(Self { queue: SegQueue::new(), heard: ArrayQueue::new(HEARD), bell })
     }
 
     pub(crate) fn post(&self, event: Event) {
         self.queue.push(event);
         // A full counter (EAGAIN) is readable too.
         let _ = self.bell.write(1);
+    }
+
+    /// Passes a membership message on; one that finds no room is lost, and said again by its host.
+    pub(crate) fn hear(&self, heard: Heard) {
+        if self.heard.push(heard).is_ok() {
+            let _ = self.bell.write(1);
+        }
+    }
+
+    /// All membership messages; to be called after [`Outbox::take_all`], which quiets the bell.
+    pub(crate) fn take_heard(&self) -> impl Iterator<Item = Heard> + '_ {
+        std::iter::from_fn(|| self.heard.pop())
     }
 
     pub(crate) fn take_all(&self) -> Vec<Event> {

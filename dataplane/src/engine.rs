@@ -10,6 +10,8 @@ mod fids;
 mod layer2;
 mod line;
 mod link;
+mod loops;
+mod multicast;
 mod spec;
 mod sums;
 
@@ -17,6 +19,7 @@ pub use line::VhostLine;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 
 use crate::command::{Command, Event, Mailbox, Outbox};
+use crate::eth::MacAddr;
 use crate::idle::{Idle, Poll};
 use crate::lcore;
 use crate::mem::{Mempool, MempoolCache};
@@ -26,10 +29,13 @@ use crate::port::{DomainId, MAX_PORTS, PortId};
 use crate::stats::PortStats;
 use crate::switch::Switch;
 use crate::switch::fdb::{AgeCursor, Fdb, Fid};
-use crate::switch::policy::{Mirror, PortPolicy};
+use crate::switch::policy::{Mirror, PortPolicy, Vid};
+use crate::switch::snoop::groups::Groups;
 use crate::worker::{Counters, Parts, Remains, Worker};
 use crossbeam::channel::{Sender, bounded};
 use fids::Fids;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -60,8 +66,10 @@ struct PortSlot {
     enabled: bool,
     /// Whether its link is up.
     link: bool,
-    /// Workers that have a queue of the port.
-    workers: u32,
+    /// Workers that have a queue of the port, once per queue.
+    owners: Vec<usize>,
+    /// The second at which it is open again, if a loop had it blocked.
+    blocked_until: Option<u32>,
     /// Counters as they were when the port got its id.
     baseline: PortStats,
 }
@@ -77,6 +85,14 @@ pub struct Engine {
     domains: Vec<Option<DomainSpec>>,
     fids: Fids,
     mirrors: Vec<Mirror>,
+    /// Filter entries there are.
+    filters: BTreeSet<(DomainId, Vid, MacAddr)>,
+    /// Of domains that snoop.
+    groups: BTreeMap<DomainId, Groups>,
+    /// The second in which each domain's ports last sent loop probes.
+    probed: BTreeMap<DomainId, u32>,
+    /// What marks them as ours.
+    probe_id: u64,
     removed: PortStats,
     mem: MempoolCache,
     clock: Arc<AtomicU32>,
@@ -102,6 +118,10 @@ impl Engine {
             domains: Vec::new(),
             fids: Fids::default(),
             mirrors: Vec::new(),
+            filters: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            probe_id: RandomState::new().hash_one(Instant::now()),
             removed: PortStats::default(),
             mem: MempoolCache::new(&config.pool),
             pool: config.pool,
@@ -124,9 +144,11 @@ impl Engine {
         for (index, (mesh, mailbox)) in Mesh::full(&wakeups).into_iter().zip(mailboxes).enumerate() {
             let (core, poll) = workers[index];
             let counters = Arc::new(Counters::new());
+            let mut switch = Switch::new(Arc::clone(&self.fdb));
+            switch.probe_id = self.probe_id;
             let parts = Parts {
                 index,
-                switch: Switch::new(Arc::clone(&self.fdb)),
+                switch,
                 mem: MempoolCache::new(&self.pool),
                 mesh,
                 idle: Idle::new(poll),
@@ -155,7 +177,9 @@ impl Engine {
 
     /// What workers have reported since the last call.
     pub fn events(&mut self) -> Vec<Event> {
-        self.outbox.take_all()
+        let events = self.outbox.take_all();
+        self.hear();
+        events.into_iter().filter_map(|event| self.judge(event)).collect()
     }
 
     /// Adds a broadcast segment.
@@ -191,6 +215,9 @@ impl Engine {
             self.fdb.flush_fid(fid);
             self.fids.release(id, vid);
         }
+        self.filters.retain(|(domain, ..)| *domain != id);
+        self.groups.remove(&id);
+        self.probed.remove(&id);
         Ok(())
     }
 
@@ -221,9 +248,9 @@ impl Engine {
         let port = PortId(u16::try_from(index).map_err(|_| EngineError::TooManyPorts)?);
         self.obtain_fids(spec.domain, &spec.policy)?;
         let baseline = self.raw_stats(port);
-        let workers = u32::try_from(spec.queues.len().min(self.workers.len())).unwrap_or(1);
         let (domain, policy, enabled) = (spec.domain, spec.policy.clone(), spec.policy.enabled);
-        self.ports[index] = Some(PortSlot { domain, policy, enabled, link: true, workers, baseline });
+        let (owners, blocked_until) = (Vec::new(), None);
+        self.ports[index] = Some(PortSlot { domain, policy, enabled, link: true, owners, blocked_until, baseline });
         Ok(port)
     }
 
@@ -239,6 +266,9 @@ impl Engine {
             let owner = self.owner(port, i);
             self.workers[owner].mailbox.post(Command::Attach(port, queue));
             owners.push(owner);
+        }
+        if let Some(Some(slot)) = self.ports.get_mut(port.index()) {
+            slot.owners.clone_from(&owners);
         }
         self.sync()?;
         self.tell_domain(spec.domain);
@@ -276,6 +306,7 @@ impl Engine {
         }
         self.mem.publish();
         self.fdb.flush_port(port);
+        self.forget_groups(slot.domain, port, |_| false);
         self.drop_mirrors_of(port)?;
         self.release_fids(slot.domain)?;
         let counted = since(&self.raw_stats(port), &slot.baseline);
@@ -313,7 +344,8 @@ impl Engine {
         }
     }
 
-    /// Moves the clock of ageing and forgets what is too old. Call it once a second.
+    /// Moves the clock: forgets addresses and groups that are too old, opens blocked ports, sends loop probes. Call it
+    /// once a second.
     pub fn tick(&mut self) {
         let now = self.now();
         // Relaxed: seconds; workers want a recent value.
@@ -323,6 +355,9 @@ impl Engine {
             self.fdb.age_step(&mut cursor, now, |fid: Fid| self.ageing_s(fid));
         }
         self.age_cursor = cursor;
+        self.age_groups(now);
+        self.open_ports(now);
+        self.send_probes(now);
     }
 
     fn now(&self) -> u32 {

@@ -80,6 +80,8 @@ pub enum DropReason {
     Insecure,
     /// A group nobody is in.
     NoMember,
+    /// A membership message that contradicts itself.
+    BadMembership,
     /// An address nobody owns.
     NoOwner,
     /// Reflected, for a private port.
@@ -127,6 +129,7 @@ impl DropReason {
         Self::MacMove,
         Self::Insecure,
         Self::NoMember,
+        Self::BadMembership,
         Self::NoOwner,
         Self::PrivateReflected,
         Self::SourceOnly,
@@ -134,7 +137,7 @@ impl DropReason {
     ];
 
     /// Number of reasons.
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 39;
 
     /// The name in `stats -j`.
     #[must_use]
@@ -184,6 +187,7 @@ impl DropReason {
             Self::MacMove => ("mac_move", "address held on another port because it moved too often"),
             Self::Insecure => ("insecure", "port security: source address not allowed"),
             Self::NoMember => ("no_member", "no port has asked for the multicast group"),
+            Self::BadMembership => ("bad_membership", "malformed IGMP or MLD message"),
             Self::NoOwner => ("no_owner", "no macvlan port owns the address"),
             Self::PrivateReflected => {
                 ("private_reflected", "a sibling's frame, sent back by the wire, for a private port")

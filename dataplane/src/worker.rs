@@ -23,6 +23,7 @@ use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters, WorkerCounters};
 use crate::switch::Switch;
+use crate::switch::probe::Probe;
 use nix::poll::{PollFd, PollFlags};
 use std::io;
 use std::os::fd::AsFd;
@@ -200,7 +201,20 @@ impl Worker {
         if self.parts.switch.has_notices() {
             let Parts { switch, outbox, .. } = &mut self.parts;
             switch.take_notices().for_each(|notice| outbox.post(Event::Notice(notice)));
+            switch.take_heard().for_each(|heard| outbox.hear(heard));
         }
+    }
+
+    /// Sends a loop probe out of a port of mine.
+    fn send_probe(&mut self, port: PortId, probe: &Probe) {
+        let Parts { switch, mem, counters, .. } = &mut self.parts;
+        let counters = &counters.ports[port.index()];
+        counters.flood_copies.add(1);
+        match mem.alloc_from(probe.bytes()) {
+            Some(mbuf) => switch.egress.push(port, mbuf),
+            None => counters.drop_n(DropReason::NoMbuf, 1),
+        }
+        self.send_lanes();
     }
 
     fn flush_queues(&mut self) -> Backlog {
@@ -276,11 +290,13 @@ impl Worker {
                 self.routes[port.index()] = self.route(port, owner);
             }
             Command::ChangePort(port, member) => topology.put_port(port, member),
+            Command::PutMdb(id, mdb) => topology.put_mdb(id, mdb),
             Command::PutMirrors(mirrors) => topology.put_mirrors(mirrors),
             Command::DropPort(port) => {
                 topology.drop_port(port);
                 self.routes[port.index()] = Route::Nowhere;
             }
+            Command::Probe(port, probe) => self.send_probe(port, &probe),
             // A reply that nobody waits for any more is no concern of the worker's.
             Command::Detach(port, reply) => {
                 let _ = reply.send(self.detach(port));

@@ -35,7 +35,7 @@ impl Engine {
             (slot.policy, slot.enabled) = (policy, enabled);
         }
         self.tell_domain(domain);
-        self.tell_port(port)?;
+        self.tell_port(port);
         self.sync()?;
         self.forget_left(port);
         self.pin_secured(port)?;
@@ -114,7 +114,9 @@ impl Engine {
         self.domain(domain)?;
         let fid = self.fids.get(domain, vlan).ok_or(EngineError::NoVlan(vlan))?;
         self.fdb.insert_fixed(fid, mac, port.unwrap_or(PortId(0)), fixed)?;
-        if fixed == Fixed::Filter {
+        let key = (domain, vlan, mac);
+        let changed = if fixed == Fixed::Filter { self.filters.insert(key) } else { self.filters.remove(&key) };
+        if changed {
             self.tell_domain(domain);
         }
         Ok(())
@@ -123,7 +125,7 @@ impl Engine {
     /// Forgets an address in a VLAN; false if it was not known.
     pub fn remove_entry(&mut self, domain: DomainId, vlan: Vid, mac: MacAddr) -> bool {
         let removed = self.fids.get(domain, vlan).is_some_and(|fid| self.fdb.remove(fid, mac));
-        if removed {
+        if self.filters.remove(&(domain, vlan, mac)) {
             self.tell_domain(domain);
         }
         removed
@@ -140,7 +142,24 @@ impl Engine {
                 && what.mac.is_none_or(|m| m == record.mac)
                 && record.kind == what.kind.unwrap_or(Kind::Learned)
         };
-        self.fdb.flush_matching(matches)
+        let flushed = self.fdb.flush_matching(matches);
+        if what.kind == Some(Kind::Filter) {
+            self.recount_filters();
+        }
+        flushed
+    }
+
+    /// Forgets filters that were flushed.
+    fn recount_filters(&mut self) {
+        let (fdb, fids) = (&self.fdb, &self.fids);
+        let kept = |(domain, vlan, mac): &(DomainId, Vid, MacAddr)| {
+            let hit = fids.get(*domain, *vlan).and_then(|fid| fdb.find_at(fdb.scatter(fid, *mac)));
+            hit.is_some_and(|hit| hit.kind == Kind::Filter)
+        };
+        let (kept, gone): (BTreeSet<_>, BTreeSet<_>) = self.filters.iter().copied().partition(kept);
+        self.filters = kept;
+        let domains: BTreeSet<DomainId> = gone.into_iter().map(|(domain, ..)| domain).collect();
+        domains.into_iter().for_each(|id| self.tell_domain(id));
     }
 
     /// All addresses known, and those that macvlan ports own.
@@ -172,10 +191,12 @@ impl Engine {
     /// Sends a domain to the workers, as it is now.
     pub(super) fn tell_domain(&mut self, id: DomainId) {
         let Some(fid) = self.fids.get(id, 0) else { return };
+        let mdb = self.snoop(id);
         let Ok(spec) = self.domain(id) else { return };
         let mut domain = Domain::new(&spec.policy, spec.mtu as usize, fid);
         domain.fids = domain.fids.with(self.fids.of(id).filter(|(vid, _)| *vid != 0));
-        domain.filters = self.has_filters(id);
+        domain.filters = self.filters.range((id, 0, MacAddr([0; 6]))..).next().is_some_and(|(of, ..)| *of == id);
+        domain.mdb = mdb;
         if let DomainMode::Macvlan(extensions) = &spec.policy.mode {
             domain.engine = Forwarding::Macvlan(Arc::new(macvlan::Table::new(*extensions, self.members(id))));
         }
@@ -183,28 +204,27 @@ impl Engine {
     }
 
     /// The ports of a domain.
-    fn members(&self, id: DomainId) -> impl Iterator<Item = (PortId, &PortPolicy)> {
+    pub(super) fn members(&self, id: DomainId) -> impl Iterator<Item = (PortId, &PortPolicy)> {
         let ports =
             self.ports.iter().enumerate().filter_map(|(i, slot)| Some((u16::try_from(i).ok()?, slot.as_ref()?)));
         ports.filter(move |(_, slot)| slot.domain == id).map(|(port, slot)| (PortId(port), &slot.policy))
     }
 
-    fn has_filters(&self, id: DomainId) -> bool {
-        let of_domain = |fid: Fid| self.fids.owner(fid).is_some_and(|(domain, _)| domain == id);
-        self.fdb.iter(0).any(|record| record.kind == Kind::Filter && of_domain(record.fid))
-    }
-
     /// Sends a port's policy to the workers.
-    fn tell_port(&self, port: PortId) -> Result<(), EngineError> {
-        let member = self.member(port)?;
-        self.post_all(|| Command::ChangePort(port, member.clone()));
-        Ok(())
+    pub(super) fn tell_port(&self, port: PortId) {
+        if let Ok(member) = self.member(port) {
+            self.post_all(|| Command::ChangePort(port, member.clone()));
+        }
     }
 
     /// A port as workers see it.
     pub(super) fn member(&self, port: PortId) -> Result<Member, EngineError> {
         let slot = self.slot(port)?;
-        Ok(Member::new(slot.domain, &slot.policy).on_workers(slot.workers))
+        let workers: BTreeSet<usize> = slot.owners.iter().copied().collect();
+        let workers = u32::try_from(workers.len()).unwrap_or(1);
+        let mut member = Member::new(slot.domain, &slot.policy).on_workers(workers);
+        member.blocked = slot.blocked_until.is_some();
+        Ok(member)
     }
 
     /// Whether a port of that policy fits into the domain; `port` is its id if it is there already.
@@ -262,17 +282,20 @@ impl Engine {
         for (_, fid) in gone {
             self.fdb.flush_fid(fid);
         }
+        self.recount_filters();
         Ok(())
     }
 
     /// Forgets what was learned on a port where it cannot be any more.
-    fn forget_left(&self, port: PortId) {
+    fn forget_left(&mut self, port: PortId) {
         let Ok(slot) = self.slot(port) else { return };
-        let stays = |vid: Vid| slot.policy.enabled && in_vlan(&slot.policy, vid);
+        let (domain, policy) = (slot.domain, slot.policy.clone());
+        let stays = |vid: Vid| policy.enabled && in_vlan(&policy, vid);
         self.fdb.flush_matching(|record| {
             let gone = self.fids.owner(record.fid).is_none_or(|(_, vid)| !stays(vid));
             record.port == port && record.kind == Kind::Learned && gone
         });
+        self.forget_groups(domain, port, stays);
     }
 
     /// Pins the addresses that port security allows on a port, so that nobody else takes them over.

@@ -16,8 +16,6 @@ pub enum Verdict {
     To(PortId),
     /// To every port that floods this.
     Flood(Traffic),
-    /// To the ports that asked for the group, and to multicast routers.
-    Group,
     /// Nowhere, for this reason.
     Drop(DropReason),
 }

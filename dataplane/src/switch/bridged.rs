@@ -6,19 +6,22 @@ use super::deliver::Delivery;
 use super::fdb::{Fdb, Hit, Kind, Scattered};
 use super::gate::{Gate, Memory};
 use super::guard::Move;
-use super::headers;
 use super::notice::{Notice, Traffic};
 use super::policy::Learning;
+use super::probe;
+use super::snoop::parse::{self, Class};
+use super::snoop::{Heard, Mdb, Reach};
 use super::topology::Domain;
 use super::vlan::Tagging;
-use crate::eth::{EthHdr, MacAddr};
+use super::{Facts, headers};
+use crate::eth::{EthHdr, MacAddr, TAG_LEN, field};
 use crate::mem::{Burst, Mbuf, Mempool};
 use crate::port::PortId;
 use crate::stats::DropReason;
 
 /// What a frame alone says.
 #[derive(Debug, Clone, Copy)]
-struct Facts {
+struct Header {
     src: MacAddr,
     dst: MacAddr,
     tagging: Tagging,
@@ -32,12 +35,15 @@ pub(super) struct Bridged<'a> {
     pub(super) domain: &'a Domain,
     pub(super) learning: &'a Learning,
     pub(super) fdb: &'a Fdb,
+    /// What marks loop probes as ours.
+    pub(super) probe_id: u64,
 }
 
 impl Bridged<'_> {
     /// Switches a burst; empties it.
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
-        let facts = headers(burst, out.lanes.mem.pool(), |pool, mbuf| self.facts(pool, mbuf));
+        let mut facts = Facts::new();
+        headers(burst, out.lanes.mem.pool(), &mut facts, |pool, mbuf| self.facts(pool, mbuf));
         for (mbuf, facts) in burst.drain(..).zip(facts) {
             self.switch(mbuf, facts, out, memory);
         }
@@ -45,7 +51,7 @@ impl Bridged<'_> {
 
     /// Reads a frame, and asks the cache for what the FDB may say of it.
     #[inline]
-    fn facts(&self, pool: &Mempool, mbuf: &Mbuf) -> Result<Facts, DropReason> {
+    fn facts(&self, pool: &Mempool, mbuf: &Mbuf) -> Result<Header, DropReason> {
         if let Some(reason) = self.gate.member.closed() {
             return Err(reason);
         }
@@ -58,6 +64,9 @@ impl Bridged<'_> {
         if dst == MacAddr::PAUSE {
             return Err(DropReason::Pause);
         }
+        if dst == probe::GROUP && self.learning.loops.is_some() && probe::sender(self.probe_id, head).is_some() {
+            return Err(DropReason::LoopProbe);
+        }
         if src.is_multicast() || src.is_zero() {
             return Err(DropReason::BadSource);
         }
@@ -68,23 +77,28 @@ impl Bridged<'_> {
         if !dst.is_multicast() {
             self.fdb.prefetch_at(to);
         }
-        Ok(Facts { src, dst, tagging, from, to })
+        Ok(Header { src, dst, tagging, from, to })
     }
 
-    fn switch(&self, mbuf: Mbuf, facts: Result<Facts, DropReason>, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+    fn switch(&self, mbuf: Mbuf, facts: Result<Header, DropReason>, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
         out.begin();
         if self.gate.member.rx_mirrors() != 0 && self.gate.member.closed().is_none() {
             out.mirror(&mbuf, self.gate.member.rx_mirrors());
         }
         let facts = match facts {
             Ok(facts) => facts,
-            Err(reason) => return out.drop_at(self.gate.ingress, reason, mbuf),
+            Err(reason) => {
+                if reason == DropReason::LoopProbe {
+                    self.tell_loop(&mbuf, out, memory);
+                }
+                return out.drop_at(self.gate.ingress, reason, mbuf);
+            }
         };
         let mirrors = self.domain.mirrors(facts.tagging.vid);
         if mirrors != 0 {
             out.mirror(&mbuf, mirrors);
         }
-        match self.decide(&facts, out, memory) {
+        match self.decide(&facts, &mbuf, out, memory) {
             Ok(()) => {
                 if let Err(mbuf) = out.send_all(mbuf, facts.tagging) {
                     out.drop_at(self.gate.ingress, DropReason::NoDestination, mbuf);
@@ -94,9 +108,22 @@ impl Bridged<'_> {
         }
     }
 
+    /// Tells control of a probe that came home; it decides whom to block, for all workers.
+    fn tell_loop(&self, mbuf: &Mbuf, out: &Delivery<'_>, memory: &mut Memory<'_>) {
+        if let Some(sent) = probe::sender(self.probe_id, out.lanes.mem.pool().data(mbuf)) {
+            memory.notices.tell(self.gate.now, Notice::Loop { port: self.gate.ingress, sent, blocked_s: None });
+        }
+    }
+
     /// Learns, looks up, decides: the frame's ports are then `out.targets`.
     #[inline]
-    fn decide(&self, facts: &Facts, out: &mut Delivery<'_>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+    fn decide(
+        &self,
+        facts: &Header,
+        mbuf: &Mbuf,
+        out: &mut Delivery<'_>,
+        memory: &mut Memory<'_>,
+    ) -> Result<(), DropReason> {
         self.source(facts, memory)?;
         let verdict = if facts.dst.is_multicast() {
             bridge::group(facts.dst, self.gate.member.policy().control.pass(facts.dst))
@@ -114,10 +141,67 @@ impl Bridged<'_> {
             }
             Verdict::Flood(traffic) => {
                 self.gate.storm(traffic, memory)?;
-                self.flood(traffic, facts, out);
-                Ok(())
+                match &self.domain.mdb {
+                    Some(mdb) if traffic == Traffic::Multicast => self.multicast(facts, mbuf, mdb, out, memory),
+                    _ => {
+                        self.flood(traffic, facts, out);
+                        Ok(())
+                    }
+                }
             }
-            Verdict::Group => Ok(()),
+        }
+    }
+
+    /// A multicast frame where snooping is on.
+    fn multicast(
+        &self,
+        facts: &Header,
+        mbuf: &Mbuf,
+        mdb: &Mdb,
+        out: &mut Delivery<'_>,
+        memory: &mut Memory<'_>,
+    ) -> Result<(), DropReason> {
+        let vlan = facts.tagging.vid;
+        let members = match mdb.reach(vlan, self.class(facts, mbuf, out, memory)?) {
+            Reach::All => {
+                self.flood(Traffic::Multicast, facts, out);
+                return Ok(());
+            }
+            Reach::Members(ports) => ports,
+            Reach::Routers => &[],
+        };
+        let routers = mdb.routers(vlan).iter().filter(|port| !members.contains(port));
+        for port in members.iter().chain(routers) {
+            let to = out.topology.member(*port).filter(|to| to.domain == self.gate.member.domain);
+            let from = (self.gate.ingress, self.gate.member);
+            if to.is_some_and(|to| bridge::may_leave(from, (*port, to), vlan).is_ok()) {
+                out.targets.push(*port);
+            }
+        }
+        if out.targets.is_empty() { Err(DropReason::NoMember) } else { Ok(()) }
+    }
+
+    /// What a multicast frame carries; control is told what a membership message says.
+    fn class(
+        &self,
+        facts: &Header,
+        mbuf: &Mbuf,
+        out: &Delivery<'_>,
+        memory: &mut Memory<'_>,
+    ) -> Result<Class, DropReason> {
+        let (domain, port, vlan) = (self.gate.member.domain, self.gate.ingress, facts.tagging.vid);
+        let Memory { guards, heard, .. } = memory;
+        let mut tell = |said| {
+            if !heard.is_full() && guards.hear(port.index(), self.gate.cycles) {
+                heard.push(Heard { domain, port, vlan, said });
+            }
+        };
+        let at = field::ETHERTYPE.start + if facts.tagging.tagged { TAG_LEN } else { 0 };
+        match parse::look(out.lanes.mem.pool().data(mbuf), at, &mut tell) {
+            Ok(class) => Ok(class),
+            // A message in several chunks was not seen whole.
+            Err(parse::Malformed) if mbuf.segments() > 1 => Ok(Class::Other),
+            Err(parse::Malformed) => Err(DropReason::BadMembership),
         }
     }
 
@@ -128,7 +212,7 @@ impl Bridged<'_> {
 
     /// Whether the source may send here, and what is learned from it.
     #[inline]
-    fn source(&self, facts: &Facts, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+    fn source(&self, facts: &Header, memory: &mut Memory<'_>) -> Result<(), DropReason> {
         self.gate.secure(facts.src, facts.tagging.vid, memory)?;
         let locked = self.gate.member.bridge.locked;
         if locked || self.domain.filters || self.learning.moves.is_some() {
@@ -146,7 +230,7 @@ impl Bridged<'_> {
     }
 
     /// The move guard's word on a source that is known elsewhere.
-    fn damp(&self, facts: &Facts, known: Option<Hit>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+    fn damp(&self, facts: &Header, known: Option<Hit>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
         let elsewhere = |hit: &Hit| hit.port != self.gate.ingress && matches!(hit.kind, Kind::Learned | Kind::Static);
         let (Some(guard), Some(hit)) = (&self.learning.moves, known.filter(elsewhere)) else { return Ok(()) };
         let word = memory.guards.moves(facts.from, guard, self.gate.now);
@@ -162,7 +246,7 @@ impl Bridged<'_> {
         self.gate.obey(guarded)
     }
 
-    fn flood(&self, traffic: Traffic, facts: &Facts, out: &mut Delivery<'_>) {
+    fn flood(&self, traffic: Traffic, facts: &Header, out: &mut Delivery<'_>) {
         let from = (self.gate.ingress, self.gate.member);
         for port in self.domain.members() {
             let Some(member) = out.topology.member(*port) else { continue };

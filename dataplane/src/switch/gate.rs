@@ -6,9 +6,11 @@ use super::guard::Guards;
 use super::member::Member;
 use super::notice::{Notice, Notices, Traffic};
 use super::policy::Vid;
+use super::snoop::Heard;
 use crate::eth::MacAddr;
 use crate::port::PortId;
 use crate::stats::{DropReason, PortCounters};
+use arrayvec::ArrayVec;
 
 /// The port of a burst, and the time.
 pub(super) struct Gate<'a> {
@@ -26,7 +28,13 @@ pub(super) struct Gate<'a> {
 pub(super) struct Memory<'a> {
     pub(super) guards: &'a mut Guards,
     pub(super) notices: &'a mut Notices,
+    /// Membership messages for control.
+    pub(super) heard: &'a mut ArrayVec<Heard, MAX_HEARD>,
 }
+
+/// Membership messages a worker keeps until it has passed them on; what more there is in a burst is lost, and said
+/// again by the hosts.
+pub(super) const MAX_HEARD: usize = 256;
 
 impl Gate<'_> {
     /// Port security's word on a source.

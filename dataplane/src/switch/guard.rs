@@ -9,6 +9,9 @@ use crate::port::MAX_PORTS;
 /// Addresses whose moves are counted at a time; one that falls on another's place takes it.
 const FLAPS: usize = 1024;
 
+/// Membership messages that control is told of, per port and worker: no port can keep it from hearing the others.
+const HEARD: Rate = Rate { per_second: 1000, burst: 600 };
+
 /// A rate in cycles, as the generic cell rate algorithm wants it (ITU-T I.371): a frame conforms if it does not come
 /// more than `tolerance` before its time, and moves the time of the next by `interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,8 @@ impl Paces {
 struct PortState {
     /// When the next frame of each kind would be on time.
     due: [u64; 3],
+    /// When the next membership message would be on time.
+    heard_due: u64,
     /// When the next frame for macvlan's broadcast queue would be on time.
     queue_due: u64,
     /// The second of the last notice about each kind.
@@ -89,12 +94,17 @@ pub(super) enum Move {
 pub(super) struct Guards {
     ports: Box<[PortState]>,
     flaps: Box<[Flap]>,
+    heard_pace: Pace,
 }
 
 impl Guards {
     pub(super) fn new() -> Self {
         let calm = Flap { key: None, since: 0, moves: 0, held_until: 0 };
-        Self { ports: vec![PortState::default(); MAX_PORTS].into(), flaps: vec![calm; FLAPS].into() }
+        Self {
+            ports: vec![PortState::default(); MAX_PORTS].into(),
+            flaps: vec![calm; FLAPS].into(),
+            heard_pace: Pace::new(HEARD, 1),
+        }
     }
 
     /// Whether storm control lets a frame of that kind pass on the port at cycle `now`.
@@ -102,6 +112,12 @@ impl Guards {
     pub(super) fn calm(&mut self, port: usize, paces: &Paces, traffic: Traffic, now: u64) -> bool {
         let kind = traffic as usize;
         paces.0[kind].is_none_or(|pace| pace.admits(&mut self.ports[port].due[kind], now))
+    }
+
+    /// Whether control should be told of another membership message of the port at cycle `now`.
+    pub(super) fn hear(&mut self, port: usize, now: u64) -> bool {
+        let pace = self.heard_pace;
+        pace.admits(&mut self.ports[port].heard_due, now)
     }
 
     /// Whether macvlan's broadcast queue of the port has room at cycle `now`.

@@ -25,6 +25,7 @@ mod notice;
 mod owned;
 mod plain;
 pub mod policy;
+pub mod probe;
 pub mod snoop;
 mod tag;
 mod topology;
@@ -44,11 +45,12 @@ use arrayvec::ArrayVec;
 use bridged::Bridged;
 use deliver::{Delivery, Lanes};
 use fdb::Fdb;
-use gate::{Gate, Memory};
+use gate::{Gate, MAX_HEARD, Memory};
 use guard::Guards;
 use notice::Notices;
 use owned::Owned;
 use plain::Plain;
+use snoop::Heard;
 use std::sync::Arc;
 
 /// Frames ahead whose header is fetched while one is decided.
@@ -69,8 +71,11 @@ pub struct Switch {
     pub now: u32,
     /// Cycles of the time-stamp counter, for rates; likewise.
     pub cycles: u64,
+    /// What marks loop probes as this process's.
+    pub probe_id: u64,
     notices: Notices,
     guards: Guards,
+    heard: ArrayVec<Heard, MAX_HEARD>,
     /// The ports of one frame; kept for its memory.
     targets: Vec<PortId>,
 }
@@ -85,8 +90,10 @@ impl Switch {
             egress: Egress::new(),
             now: 0,
             cycles: 0,
+            probe_id: 0,
             notices: Notices::default(),
             guards: Guards::new(),
+            heard: ArrayVec::new(),
             targets: Vec::with_capacity(MAX_PORTS),
         }
     }
@@ -106,12 +113,17 @@ impl Switch {
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
-        !self.notices.is_empty()
+        !self.notices.is_empty() || !self.heard.is_empty()
     }
 
     /// What was noticed since the last call.
     pub fn take_notices(&mut self) -> impl Iterator<Item = Notice> + '_ {
         self.notices.take()
+    }
+
+    /// Membership messages heard since the last call.
+    pub fn take_heard(&mut self) -> impl Iterator<Item = Heard> + '_ {
+        self.heard.drain(..)
     }
 
     /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
@@ -131,24 +143,27 @@ impl Switch {
     /// The same where more is asked than to learn and to flood.
     #[inline(never)]
     fn forward_policed(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
-        let Self { topology, fdb, egress, now, cycles, notices, guards, targets } = self;
+        let Self { topology, fdb, egress, now, cycles, notices, guards, targets, heard, probe_id } = self;
         let Some((member, domain)) = topology.ingress(ingress) else { return };
         let mut out = Delivery::new(Lanes { egress, mem, ports }, topology, targets, domain.max_len);
         let gate = Gate { ingress, member, counters: &ports[ingress.index()], now: *now, cycles: *cycles };
-        let mut memory = Memory { guards, notices };
+        let mut memory = Memory { guards, notices, heard };
         match &domain.engine {
             Forwarding::Learning(learning) => {
-                Bridged { gate, domain, learning, fdb }.forward(burst, &mut out, &mut memory);
+                Bridged { gate, domain, learning, fdb, probe_id: *probe_id }.forward(burst, &mut out, &mut memory);
             }
             Forwarding::Macvlan(table) => Owned { gate, domain, table }.forward(burst, &mut out, &mut memory),
         }
     }
 }
 
-/// Pass 1: reads the header of each frame while those after it are on their way to the cache.
+/// What pass 1 knows of each frame of a burst.
+type Facts<T> = ArrayVec<T, BURST_SIZE>;
+
+/// Pass 1: reads the header of each frame while those after it are on their way to the cache. `facts` is the caller's,
+/// and empty: to return it would copy all of it.
 #[inline]
-fn headers<T>(burst: &Burst, pool: &Mempool, mut read: impl FnMut(&Mempool, &Mbuf) -> T) -> ArrayVec<T, BURST_SIZE> {
-    let mut facts = ArrayVec::new();
+fn headers<T>(burst: &Burst, pool: &Mempool, facts: &mut Facts<T>, read: impl Fn(&Mempool, &Mbuf) -> T) {
     for mbuf in burst.iter().take(PREFETCH) {
         pool.prefetch(mbuf);
     }
@@ -158,5 +173,4 @@ fn headers<T>(burst: &Burst, pool: &Mempool, mut read: impl FnMut(&Mempool, &Mbu
         }
         facts.push(read(pool, mbuf));
     }
-    facts
 }

@@ -2,12 +2,12 @@
 
 use super::deliver::Delivery;
 use super::gate::{Gate, Memory};
-use super::headers;
 use super::macvlan::{Frame, Table};
 use super::notice::Traffic;
 use super::policy::Role;
 use super::topology::Domain;
 use super::vlan::Tagging;
+use super::{Facts, headers};
 use crate::eth::{EthHdr, MacAddr};
 use crate::mem::{Burst, Mbuf, Mempool};
 use crate::stats::DropReason;
@@ -25,7 +25,8 @@ pub(super) struct Owned<'a> {
 impl Owned<'_> {
     /// Switches a burst; empties it.
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
-        let frames = headers(burst, out.lanes.mem.pool(), |pool, mbuf| self.frame(pool, mbuf));
+        let mut frames = Facts::new();
+        headers(burst, out.lanes.mem.pool(), &mut frames, |pool, mbuf| self.frame(pool, mbuf));
         for (mbuf, frame) in burst.drain(..).zip(frames) {
             self.switch(mbuf, frame, out, memory);
         }

@@ -2,15 +2,14 @@
 
 use super::deliver::Lanes;
 use super::fdb::{Fdb, Fid, Scattered};
-use super::headers;
 use super::notice::Notices;
 use super::topology::{Domain, Topology};
 use super::verdict::{self, Verdict};
+use super::{Facts, headers};
 use crate::eth::{EthHdr, MacAddr};
-use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool};
+use crate::mem::{Burst, Mbuf, Mempool};
 use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
-use arrayvec::ArrayVec;
 
 /// What a frame alone says.
 enum Parsed {
@@ -35,10 +34,11 @@ impl Plain<'_> {
     /// way to the cache before the first is looked at.
     #[inline]
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Lanes<'_>, notices: &mut Notices) {
-        let parsed = headers(burst, out.mem.pool(), |pool, mbuf| self.parse(pool, mbuf));
+        let mut parsed = Facts::new();
+        headers(burst, out.mem.pool(), &mut parsed, |pool, mbuf| self.parse(pool, mbuf));
         let learns = self.domain.learns();
-        let verdicts = parsed.iter().map(|frame| self.verdict(learns, frame, notices));
-        let verdicts: ArrayVec<Verdict, BURST_SIZE> = verdicts.collect();
+        let mut verdicts = Facts::<Verdict>::new();
+        verdicts.extend(parsed.iter().map(|frame| self.verdict(learns, frame, notices)));
         for (mbuf, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
                 Verdict::Unicast(port) => out.egress.push(port, mbuf),
@@ -58,16 +58,19 @@ impl Plain<'_> {
             return Parsed::Drop(DropReason::Oversize);
         }
         let (dst, src) = (hdr.dst(), hdr.src());
-        // PAUSE is not even learned from (br_handle_frame).
-        if dst == MacAddr::PAUSE {
-            return Parsed::Drop(DropReason::Pause);
-        }
         if src.is_multicast() || src.is_zero() {
             return Parsed::Drop(DropReason::BadSource);
         }
         let fid = self.domain.fids.base();
         let src = self.scatter(fid, src);
-        if dst.is_multicast() { Parsed::Group { src } } else { Parsed::Unicast { src, dst: self.scatter(fid, dst) } }
+        if !dst.is_multicast() {
+            Parsed::Unicast { src, dst: self.scatter(fid, dst) }
+        } else if dst == MacAddr::PAUSE {
+            // Not even learned from (br_handle_frame).
+            Parsed::Drop(DropReason::Pause)
+        } else {
+            Parsed::Group { src }
+        }
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use super::fdb::Fid;
 use super::macvlan;
 use super::member::Member;
 use super::policy::{DomainMode, DomainPolicy, Learning, MAX_MIRRORS, Mirror, MirrorSource, Vid};
+use super::snoop::Mdb;
 use super::vlan::FidMap;
 use crate::port::{DomainId, PortId};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Domain {
     pub engine: Forwarding,
     /// Some address is filtered.
     pub filters: bool,
+    /// Who wants which multicast, if snooping is on.
+    pub mdb: Option<Arc<Mdb>>,
     members: Vec<PortId>,
     plain: bool,
     /// VLANs that are mirrored, and the mirrors that do it.
@@ -52,6 +55,7 @@ impl Domain {
             fids: FidMap::new(fid),
             engine,
             filters: false,
+            mdb: None,
             members: Vec::new(),
             plain: false,
             mirrored: Vec::new(),
@@ -111,6 +115,13 @@ impl Topology {
         let mirrored = mirrored_vlans(&self.mirrors, id);
         *slot = Some(Domain { members, mirrored, ..domain });
         self.refresh(id);
+    }
+
+    /// Replaces what a domain knows of multicast groups.
+    pub fn put_mdb(&mut self, id: DomainId, mdb: Arc<Mdb>) {
+        if let Some(domain) = slot(&mut self.domains, id.index()) {
+            domain.mdb = Some(mdb);
+        }
     }
 
     /// Removes a domain; its ports must be gone.
