@@ -169,11 +169,11 @@ impl Reference {
         if frame.len() > self.max_len(ingress) {
             return Err(DropReason::Oversize);
         }
-        if *dst == PAUSE {
-            return Err(DropReason::Pause);
-        }
         if src[0] & 1 == 1 || *src == [0; 6] {
             return Err(DropReason::BadSource);
+        }
+        if *dst == PAUSE {
+            return Err(DropReason::Pause);
         }
         self.learn(ingress, *src);
         let known = self.stations.get(&(self.domain_of(ingress), *dst)).filter(|_| dst[0] & 1 == 0);

@@ -61,14 +61,14 @@ impl Bridged<'_> {
             return Err(DropReason::Oversize);
         }
         let (dst, src) = (hdr.dst(), hdr.src());
-        if dst == MacAddr::PAUSE {
-            return Err(DropReason::Pause);
-        }
         if dst == probe::GROUP && self.learning.loops.is_some() && probe::sender(self.probe_id, head).is_some() {
             return Err(DropReason::LoopProbe);
         }
         if src.is_multicast() || src.is_zero() {
             return Err(DropReason::BadSource);
+        }
+        if dst == MacAddr::PAUSE {
+            return Err(DropReason::Pause);
         }
         let tagging = self.gate.member.vlans.as_ref().map_or(Ok(Tagging::NONE), |vlans| vlans.classify(head))?;
         let fid = self.domain.fids.get(tagging.vid).ok_or(DropReason::VlanDenied)?;
