@@ -8,7 +8,8 @@
 # Every target sets up what it needs on a fresh Debian machine as root (`make deps`).
 
 CARGO ?= cargo
-PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq
+PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq \
+	dpdk qemu-system-x86 busybox-static cpio
 PEERS = dpdk dpdk-dev
 FUZZ_SECONDS ?= 60
 export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
@@ -24,6 +25,7 @@ deps:
 		echo "installing: $$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+	@tests/vm/image.sh target/vm
 	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 

@@ -11,7 +11,7 @@ if [ -s "$out/vmlinuz" ] && [ "$out/initrd" -nt "$here/init" ]; then exit 0; fi
 mkdir -p "$out/deb"
 package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
 if [ -z "$package" ]; then echo "image.sh: no package linux-image-cloud-amd64; \`apt-get update\`" >&2; exit 1; fi
-if ! ls "$out/deb/$package"_*.deb >/dev/null 2>&1; then (cd "$out/deb" && apt-get download -qq "$package"); fi
+if ! ls "$out/deb/$package"_*.deb >/dev/null 2>&1; then (cd "$out/deb" && apt-get download -qq -o APT::Sandbox::User=root "$package"); fi
 dpkg -x "$out/deb/$package"_*.deb "$out/kernel"
 
 root=$out/root

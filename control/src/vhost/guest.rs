@@ -1,5 +1,6 @@
 //! The thread of one vhost-user port: finds a front end, serves it until it goes or is sent away, finds the next.
 
+use super::peer::Peer;
 use super::session::Session;
 use super::socket::{Door, accept, wait};
 use super::wire::{self, Waiting};
@@ -129,14 +130,13 @@ impl Host {
                 }
             };
             let Left::Because(reason) = self.serve(&stream, &door) else { return };
-            lock(&self.status).last = Some(reason.clone());
             (self.tell)(News::Down(reason));
         }
     }
 
     /// One front end, from its first message to its last.
     fn serve(&self, stream: &UnixStream, door: &Door) -> Left {
-        let session = Session::new(&self.offer, &self.line, &self.pool, &self.status);
+        let session = Session::new(&self.offer, (&self.line, &self.pool), &self.status, Peer::of(stream));
         let session = Arc::new(Mutex::new(session));
         let (theirs, mine) = match (stream.try_clone(), stream.try_clone()) {
             (Ok(theirs), Ok(mine)) => (theirs, mine),
@@ -146,6 +146,9 @@ impl Host {
         let mut handler = BackendReqHandler::from_stream(theirs, Arc::clone(&session));
         let left = self.converse(stream, door, &session, &mut handler);
         *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Left::Because(reason) = &left {
+            lock(&self.status).last = Some(reason.clone());
+        }
         // rings come back before the front end sees its connection closed
         locked(&session).end();
         self.pass_on(&session);

@@ -15,6 +15,7 @@
 
 pub mod features;
 mod guest;
+mod peer;
 mod rings;
 mod session;
 mod shown;

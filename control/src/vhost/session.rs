@@ -1,11 +1,12 @@
 //! What one front end and this port have agreed on. The crate `vhost` reads the messages and calls the methods here; each
 //! is idempotent, replaces what was said before, and leaves nothing behind when it fails.
 
+use super::peer::Peer;
 use super::rings::{Addresses, Event, RingState, invalid};
 use super::{News, Offer, Shared, features, lock};
 use dataplane::engine::VhostLine;
 use dataplane::mem::{Mempool, MempoolCache};
-use dataplane::pmd::vhost::{Answer, GuestMemory, Order, RegionSpec, Way, ring};
+use dataplane::pmd::vhost::{Answer, GuestMemory, MemoryError, Order, RegionSpec, Way, ring};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,6 +25,7 @@ pub(super) struct Session {
     line: VhostLine,
     pool: Arc<Mempool>,
     status: Shared,
+    peer: Peer,
     acked: u64,
     protocol: u64,
     device_status: u8,
@@ -43,7 +45,12 @@ fn refused(what: impl ToString) -> Error {
 }
 
 impl Session {
-    pub(super) fn new(offer: &Arc<Offer>, line: &VhostLine, pool: &Arc<Mempool>, status: &Shared) -> Self {
+    pub(super) fn new(
+        offer: &Arc<Offer>,
+        (line, pool): (&VhostLine, &Arc<Mempool>),
+        status: &Shared,
+        peer: Peer,
+    ) -> Self {
         let pairs = usize::from(offer.pairs);
         let mut rings = Vec::new();
         rings.resize_with(2 * pairs, RingState::default);
@@ -60,6 +67,7 @@ impl Session {
             line: line.clone(),
             pool: Arc::clone(pool),
             status: Arc::clone(status),
+            peer,
             acked: 0,
             protocol: 0,
             device_status: 0,
@@ -252,6 +260,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         self.stop_all()?;
         // unmapped before the new one is mapped: a large guest fits once
         self.memory = None;
+        if let Some(at) = table.iter().position(|region| self.peer.keeps_private(region.user_addr)) {
+            return Err(refused(MemoryError::NotShared(at)));
+        }
         let bytes = table.iter().map(|region| region.memory_size).fold(0, u64::saturating_add);
         let regions = table.iter().zip(files).map(|(r, file)| region(r, file)).collect();
         let memory = GuestMemory::map(regions).map_err(refused)?;

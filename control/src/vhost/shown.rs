@@ -1,6 +1,7 @@
 //! What is shown of a guest, and what starts one: `pollux ports NAME`, `pollux port qemu-args NAME`, `libvirt-xml NAME`.
 
 use super::{Guest, Offer, Role, features};
+use dataplane::eth::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -133,18 +134,30 @@ impl GuestView {
             Role::Server => "reconnect=1",
             Role::Client => "server=on,wait=off",
         };
-        let (queues, vectors) = match self.queues {
-            1 => (String::new(), String::new()),
-            // one vector per ring, one for the configuration, one for the control queue
-            n => (format!(",queues={n}"), format!(",mq=on,vectors={}", 2 * n + 2)),
+        let (queues, several) = match self.queues {
+            1 => (String::new(), ""),
+            n => (format!(",queues={n}"), ",mq=on"),
         };
         let mtu = if self.mtu == 1500 { String::new() } else { format!(",host_mtu={}", self.mtu) };
         format!(
             "-object memory-backend-memfd,id=mem,size={memory},share=on -numa node,memdev=mem \
              -chardev socket,id={name},path={},{end} -netdev vhost-user,id={name},chardev={name}{queues} \
-             -device virtio-net-pci,netdev={name}{vectors}{mtu}\n",
-            self.socket
+             -device virtio-net-pci,netdev={name},mac={}{several}{mtu}\n",
+            self.socket,
+            self.mac()
         )
+    }
+
+    /// An address for the guest, always the same and its own: QEMU would give the same to all.
+    fn mac(&self) -> MacAddr {
+        // FNV-1a: spreads names, and stays the same from version to version
+        let hash = self
+            .socket
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let [a, b, c, d, e, ..] = hash.to_le_bytes();
+        // locally administered, unicast
+        MacAddr([0x02, a, b, c, d, e])
     }
 
     /// The same for libvirt: what belongs into `<domain>`.
@@ -182,12 +195,9 @@ mod tests {
     fn a_guest_is_started_with_shared_memory_and_the_other_role() {
         let args = guest(Role::Server, 1).qemu_args("vm1", "256M");
         assert!(args.contains("size=256M,share=on") && args.contains("vm1.sock,reconnect=1"), "{args}");
-        assert!(!args.contains("queues="), "{args}");
+        assert!(!args.contains("queues=") && args.contains(",mac=02:"), "{args}");
         let args = guest(Role::Client, 4).qemu_args("vm1", "1G");
-        assert!(
-            args.contains("server=on,wait=off") && args.contains("queues=4") && args.contains("vectors=10"),
-            "{args}"
-        );
+        assert!(args.contains("server=on,wait=off") && args.contains("queues=4") && args.contains("mq=on"), "{args}");
         let xml = guest(Role::Client, 4).libvirt_xml();
         assert!(xml.contains("mode='server'/>") && xml.contains("<driver queues='4'/>"), "{xml}");
         assert!(guest(Role::Server, 1).libvirt_xml().contains("mode='client'>"));

@@ -3,3 +3,6 @@
 
 mod frontend;
 mod hostile;
+mod machine;
+mod testpmd;
+mod vm;
