@@ -7,7 +7,7 @@ use crate::config::Port;
 use crate::problem::{Problem, Problems};
 use crate::state::DYING;
 use crate::switch::Switch;
-use crate::view::{Done, Fault, PinAddress, Stopped, UnpinAddress, VERSION};
+use crate::view::{Done, Fault, FlushAddresses, Flushed, PinAddress, Stopped, UnpinAddress, VERSION};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, State};
 use axum::http::StatusCode;
@@ -94,8 +94,10 @@ pub fn router(supervisor: mpsc::Sender<Message>) -> Router {
     Router::new()
         .route("/v1/status", get(|s: Supervisor| show(s, Switch::status)))
         .route("/v1/ports", get(|s: Supervisor| show(s, Switch::ports)).post(add_port))
-        .route("/v1/ports/{name}", delete(remove_port))
+        .route("/v1/ports/{name}", delete(remove_port).patch(change_port))
         .route("/v1/fdb", get(|s: Supervisor| show(s, Switch::fdb)).post(pin).delete(unpin))
+        .route("/v1/fdb/flush", post(flush))
+        .route("/v1/events", get(|s: Supervisor| show(s, Switch::events)))
         .route("/v1/stats", get(|s: Supervisor| show(s, Switch::stats)))
         .route("/v1/stop", post(stop))
         .fallback(nothing_here)
@@ -200,6 +202,16 @@ fn named_port(mut body: serde_json::Value) -> Result<(String, Port), Problem> {
     Ok((name, port))
 }
 
+/// Keys of the port as in the file; `null` puts one back to its default.
+async fn change_port(
+    State(supervisor): Supervisor,
+    Path(name): Path<String>,
+    Body(change): Body<serde_json::Map<String, serde_json::Value>>,
+) -> Result<Json<Done>, Refusal> {
+    ask(&supervisor, move |switch| switch.change_port(&name, &change)).await??;
+    Ok(Json(Done { v: VERSION }))
+}
+
 async fn remove_port(State(supervisor): Supervisor, Path(name): Path<String>) -> Result<Json<Done>, Refusal> {
     let port = name.clone();
     if ask(&supervisor, move |switch| switch.remove_port(&port)).await? {
@@ -224,14 +236,14 @@ fn mac(text: &str) -> Result<MacAddr, Refusal> {
 
 async fn pin(State(supervisor): Supervisor, Body(body): Body<PinAddress>) -> Result<Json<Done>, Refusal> {
     let mac = mac(&body.mac)?;
-    let done = ask(&supervisor, move |switch| switch.pin(&body.domain, mac, &body.port)).await?;
+    let done = ask(&supervisor, move |switch| switch.pin(mac, &body)).await?;
     done.map_err(|problem| refusal(StatusCode::BAD_REQUEST, problem))?;
     Ok(Json(Done { v: VERSION }))
 }
 
 async fn unpin(State(supervisor): Supervisor, Body(body): Body<UnpinAddress>) -> Result<Json<Done>, Refusal> {
     let mac = mac(&body.mac)?;
-    let done = ask(&supervisor, move |switch| switch.unpin(&body.domain, mac)).await?;
+    let done = ask(&supervisor, move |switch| switch.unpin(mac, &body)).await?;
     match done.map_err(|problem| refusal(StatusCode::BAD_REQUEST, problem))? {
         true => Ok(Json(Done { v: VERSION })),
         false => Err(refusal(
@@ -239,6 +251,13 @@ async fn unpin(State(supervisor): Supervisor, Body(body): Body<UnpinAddress>) ->
             Problem::new("mac", format!("{mac} is not known there"), "`pollux fdb` lists all"),
         )),
     }
+}
+
+async fn flush(State(supervisor): Supervisor, Body(body): Body<FlushAddresses>) -> Result<Json<Flushed>, Refusal> {
+    let mac = body.mac.as_deref().map(mac).transpose()?;
+    let done = ask(&supervisor, move |switch| switch.flush(mac, &body)).await?;
+    let entries = done.map_err(|problem| refusal(StatusCode::BAD_REQUEST, problem))?;
+    Ok(Json(Flushed { v: VERSION, entries }))
 }
 
 async fn stop(State(supervisor): Supervisor) -> Result<Json<Stopped>, Refusal> {
@@ -249,6 +268,6 @@ async fn stop(State(supervisor): Supervisor) -> Result<Json<Stopped>, Refusal> {
 
 async fn nothing_here(request: axum::extract::Request) -> Refusal {
     let what = format!("there is no {} {}", request.method(), request.uri().path());
-    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats; POST /v1/ports, /v1/fdb, /v1/stop; DELETE /v1/ports/NAME, /v1/fdb";
+    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats, /v1/events; POST /v1/ports, /v1/fdb, /v1/fdb/flush, /v1/stop; PATCH /v1/ports/NAME; DELETE /v1/ports/NAME, /v1/fdb";
     refusal(StatusCode::NOT_FOUND, Problem::new("", what, remedy))
 }

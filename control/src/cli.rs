@@ -59,7 +59,7 @@ pub enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Known addresses; add and remove static ones
+    /// Known addresses; add, remove and flush them
     Fdb {
         /// Output
         #[command(flatten)]
@@ -70,7 +70,9 @@ pub enum Command {
     },
     /// Counters of ports and workers, drops by reason
     Stats(Json),
-    /// Add or remove a port of the running switch
+    /// What guards and the forwarding table noticed
+    Events(Json),
+    /// Add, change or remove a port of the running switch
     #[command(subcommand)]
     Port(PortChange),
     /// A lab: namespaces joined by the switch
@@ -97,24 +99,55 @@ pub struct Json {
     pub json: bool,
 }
 
-/// Static addresses.
+/// Addresses.
 #[derive(Debug, Subcommand)]
 pub enum FdbChange {
-    /// Pin an address to a port: it never ages or moves
+    /// Tie an address to a port: it does not age
     Add {
         /// The domain
         domain: String,
         /// The address
         mac: String,
         /// The port it lives behind
-        port: String,
+        #[arg(required_unless_present = "filter")]
+        port: Option<String>,
+        /// Its VLAN [default: that of the port's frames without a tag]
+        #[arg(long)]
+        vlan: Option<u16>,
+        /// It does not move either, when its station is seen elsewhere
+        #[arg(long)]
+        sticky: bool,
+        /// Drop frames from and to it instead, wherever they come from
+        #[arg(long, conflicts_with_all = ["port", "sticky"])]
+        filter: bool,
     },
-    /// Forget a pinned address
+    /// Forget an address
     Del {
         /// The domain
         domain: String,
         /// The address
         mac: String,
+        /// Its VLAN [default: all]
+        #[arg(long)]
+        vlan: Option<u16>,
+    },
+    /// Forget all learned addresses, or those that match
+    Flush {
+        /// Of this domain
+        #[arg(long)]
+        domain: Option<String>,
+        /// Behind this port
+        #[arg(long)]
+        port: Option<String>,
+        /// In this VLAN
+        #[arg(long)]
+        vlan: Option<u16>,
+        /// Of this station
+        #[arg(long)]
+        mac: Option<String>,
+        /// learned, static, sticky or filter
+        #[arg(long)]
+        kind: Option<String>,
     },
 }
 
@@ -128,6 +161,14 @@ pub enum PortChange {
         /// What it is, in the words of the file: '{ kind: tap, domain: lan }'
         #[arg(long, value_name = "YAML")]
         spec: String,
+    },
+    /// Change keys of a port while it runs: isolated=true flood.unicast=false 'vlan={access: 10}'; KEY= is the default
+    Set {
+        /// Its name
+        name: String,
+        /// What to change, in the words of the file
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
     },
     /// Remove a port
     Del {

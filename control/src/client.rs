@@ -69,6 +69,11 @@ impl Client {
         self.request(&Method::POST, path, Some(body))
     }
 
+    /// Asks for a change of something that is there.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.request(&Method::PATCH, path, Some(body))
+    }
+
     /// Asks for a removal.
     pub fn delete<T: DeserializeOwned>(&self, path: &str, body: Option<&impl Serialize>) -> Result<T, ClientError> {
         self.request(&Method::DELETE, path, body)

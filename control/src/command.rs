@@ -1,10 +1,10 @@
 //! What each command does. Data goes to standard output, everything else to standard error.
 
-use crate::cli::{
-    Cli, Command, DEFAULT_SOCKET, FAILED, FdbChange, Json, Lab, OK, PERMISSION, PortChange, Run, UNREACHABLE,
-};
+mod change;
+
+use crate::cli::{Cli, Command, DEFAULT_SOCKET, FAILED, Json, Lab, OK, PERMISSION, Run, UNREACHABLE};
 use crate::client::{Client, ClientError};
-use crate::config::{self, Port};
+use crate::config;
 use crate::document::{self, Document};
 use crate::lab;
 use crate::machine::Machine;
@@ -14,7 +14,7 @@ use crate::state::{self, StateError};
 use crate::supervisor::{self, RunError};
 use crate::text;
 use crate::vhost::GuestView;
-use crate::view::{self, Done, PinAddress, UnpinAddress};
+use crate::view;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -98,9 +98,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ports { name: None, json } => show(&client, "/v1/ports", json, text::ports),
         Command::Ports { name: Some(name), json } => show_port(&client, &name, json),
         Command::Stats(json) => show(&client, "/v1/stats", json, text::stats),
+        Command::Events(json) => show(&client, "/v1/events", json, text::events),
         Command::Fdb { json, change: None } => show(&client, "/v1/fdb", json, text::fdb),
-        Command::Fdb { change: Some(change), .. } => change_fdb(&client, change),
-        Command::Port(change) => change_port(&client, change),
+        Command::Fdb { change: Some(change), .. } => change::fdb(&client, change),
+        Command::Port(change) => change::port(&client, change),
         Command::Lab(lab) => in_lab(lab, socket),
     }
 }
@@ -226,38 +227,6 @@ fn show_port(client: &Client, name: &str, json: Json) -> Result<(), Failure> {
 fn guest(client: &Client, name: &str) -> Result<GuestView, Failure> {
     let wrong = || Failure::new(format!("port `{name}` is no vhost-user port: a guest cannot be attached to it"));
     port(client, name)?.guest.ok_or_else(wrong)
-}
-
-fn change_port(client: &Client, change: PortChange) -> Result<(), Failure> {
-    match change {
-        PortChange::Add { name, spec } => {
-            // read as the file is, so that a mistake is found here with its place
-            let port = document::parse::<Port>("--spec", &spec)?.config;
-            let mut body = serde_json::to_value(&port).map_err(|error| Failure::new(error.to_string()))?;
-            body["name"] = name.into();
-            client.post::<Done>("/v1/ports", &body)?;
-        }
-        PortChange::Del { name } => {
-            client.delete::<Done>(&format!("/v1/ports/{}", escape(&name)), None::<&()>)?;
-        }
-        PortChange::QemuArgs { name, memory } => print(&guest(client, &name)?.qemu_args(&name, &memory))?,
-        PortChange::LibvirtXml { name } => print(&guest(client, &name)?.libvirt_xml())?,
-    }
-    Ok(())
-}
-
-/// A name as part of a path: everything but what names are made of is percent-encoded.
-fn escape(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-fn change_fdb(client: &Client, change: FdbChange) -> Result<(), Failure> {
-    match change {
-        FdbChange::Add { domain, mac, port } => client.post::<Done>("/v1/fdb", &PinAddress { domain, mac, port })?,
-        FdbChange::Del { domain, mac } => client.delete::<Done>("/v1/fdb", Some(&UnpinAddress { domain, mac }))?,
-    };
-    Ok(())
 }
 
 fn in_lab(lab: Lab, socket: Option<&Path>) -> Result<(), Failure> {

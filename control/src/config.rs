@@ -7,12 +7,20 @@
 //! A port is one flat struct and not an enum tagged by `kind`: serde buffers tagged enums and would lose the line
 //! and column of every mistake inside them.
 
+mod layer2;
+mod vlan;
+
+pub use layer2::{
+    Action, ControlProtocols, Flood, Guards, Loops, Macvlan, Mirror, Moves, PortSecurity, Router, Snooping, Storm,
+};
+pub use vlan::{Protocol, VidRange, Vlan};
+
 use crate::named::Named;
 use crate::units::{Size, Span};
 use crate::vhost::Role;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
@@ -41,6 +49,9 @@ pub struct Config {
     /// Ports by name.
     #[serde(default)]
     pub ports: Named<Port>,
+    /// Mirrors by name: copies of what passes some ports, to one port.
+    #[serde(default)]
+    pub mirrors: Named<Mirror>,
 }
 
 /// A worker: its core, and what it does when idle if not what `poll` says.
@@ -148,13 +159,26 @@ pub struct Domain {
     pub mtu: Option<u32>,
     /// Addresses the domain may learn. Default: as many as the table holds.
     pub fdb_limit: Option<u32>,
-    /// Addresses that are known from the start and never age or move.
+    /// Addresses that are known from the start and do not age.
     #[serde(default, rename = "static")]
     pub fixed: Vec<FixedEntry>,
+    /// Control protocols (STP, LACP, LLDP ...) that may enter the ports that do not say it themselves. Default:
+    /// transparent.
+    pub control_protocols: Option<ControlProtocols>,
+    /// learning: IGMP and MLD snooping. Default: off, multicast is flooded.
+    pub snooping: Option<Snooping>,
+    /// learning: guards against addresses that move and loops.
+    pub guards: Option<Guards>,
+    /// macvlan: the port that is the wire.
+    pub uplink: Option<String>,
+    /// macvlan: the port that stands for the stack of the lower device.
+    pub host: Option<String>,
+    /// macvlan: unicast that comes back from the wire does not reach private ports either.
     #[serde(default)]
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub uplink: Later,
+    pub strict_private: bool,
+    /// macvlan: `host` and the ports reach each other without the wire.
+    #[serde(default)]
+    pub host_reach: bool,
 }
 
 /// How a domain forwards.
@@ -164,19 +188,38 @@ pub enum Mode {
     /// A bridge: learns addresses, floods what it does not know.
     #[default]
     Learning,
-    #[doc(hidden)]
-    #[schemars(skip)]
+    /// Ports own their addresses; nothing is learned, nothing unknown is flooded.
     Macvlan,
 }
 
-/// An address that never ages or moves.
+/// An address that does not age.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedEntry {
     /// The address.
     pub mac: String,
-    /// The port it lives behind.
-    pub port: String,
+    /// The port it lives behind; none for a filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Its VLAN, if the port looks at tags. Default: the one of frames without a tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// Whether it moves.
+    #[serde(default)]
+    pub kind: FixedKind,
+}
+
+/// What an address that does not age may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FixedKind {
+    /// Move to another port, when its station is seen there.
+    #[default]
+    Static,
+    /// Stay where it is.
+    Sticky,
+    /// Nothing: frames from and to it are dropped.
+    Filter,
 }
 
 /// A network namespace of the lab; it has no settings yet.
@@ -185,7 +228,7 @@ pub struct FixedEntry {
 pub struct Node {}
 
 /// A port, in the file and in `POST /v1/ports`.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// What drives the port.
@@ -229,20 +272,71 @@ pub struct Port {
     /// ring: the ring port at the other end of the cable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    #[serde(default, skip_serializing_if = "Later::is_absent")]
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub vlan: Later,
-    #[serde(default, skip_serializing_if = "Later::is_absent")]
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub macvlan: Later,
     /// vhost-user: the unix socket between the switch and the guest's front end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<String>,
     /// vhost-user: who listens on the socket. Default: server, the switch does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// Whether frames pass. Default true; false is as if its cable were out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// VLANs. Default: tags are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
+    /// Which layer-2 control protocols may come in. Default: that of the domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_protocols: Option<ControlProtocols>,
+    /// learning: source addresses are learned here. Default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning: Option<bool>,
+    /// learning: what leaves here though nobody knows that it is for somebody here. Default: everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
+    /// learning: frames may leave where they came in.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hairpin: bool,
+    /// learning: isolated ports do not reach each other.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub isolated: bool,
+    /// learning: only addresses that `static` puts here may send.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub locked: bool,
+    /// learning: multicast routers behind the port, for snooping. Default auto.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multicast_router: Option<Router>,
+    /// macvlan: the port's mode. Default vepa, as the kernel's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macvlan: Option<Macvlan>,
+    /// macvlan, mode source: whose frames it receives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// macvlan, mode source: what it receives goes to nobody else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub nodst: bool,
+    /// macvlan, mode passthru: the device of the uplink is not made promiscuous.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub nopromisc: bool,
+    /// macvlan: unicast for nobody is received too, for a bridge or VM with addresses of its own behind the port.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub promisc_rx: bool,
+    /// macvlan: groups' frames from the wire that are copied per millisecond, the most of all ports. Default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bc_queue: Option<u32>,
+    /// macvlan: more addresses that the port owns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub macs: Vec<String>,
+    /// Limits on frames for everybody that come in here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
+    /// Source addresses that may come in here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_security: Option<PortSecurity>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What drives a port.
@@ -282,23 +376,6 @@ impl PortKind {
 impl fmt::Display for PortKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-/// A key this version knows but cannot obey: remembered so that the plan refuses it instead of ignoring it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Later(pub bool);
-
-impl Later {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_absent(&self) -> bool {
-        !self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Later {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(source).map(|_| Self(true))
     }
 }
 

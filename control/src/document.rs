@@ -227,8 +227,7 @@ fn reword(text: &str) -> (String, String) {
 fn unknown(noun: &str, rest: &str) -> (String, String) {
     let (word, expected) = rest.split_once("`, expected ").unwrap_or((rest, ""));
     let expected = expected.trim_start_matches("one of ").replace('`', "");
-    let hidden = ["vlan", "macvlan", "uplink"];
-    let known: Vec<&str> = expected.split(", ").filter(|k| !hidden.contains(k)).collect();
+    let known: Vec<&str> = expected.split(", ").collect();
     let remedy = match meant(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.join(", ")),

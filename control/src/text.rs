@@ -1,6 +1,6 @@
 //! Answers for people: aligned tables, plain enough for a pipe.
 
-use crate::view::{Fdb, PortStats, Ports, Stats, Status};
+use crate::view::{Domain, Events, Fdb, Port, PortStats, Ports, Stats, Status};
 use std::fmt::Write;
 
 /// A table with its columns as wide as their widest cell. Columns named in `right` are numbers.
@@ -43,14 +43,10 @@ pub fn status(status: &Status) -> String {
     rows.extend(memory.report.iter().map(|line| ("", format!("not {line}"))));
     rows.push(("ports", format!("{} open, {} failed", status.ports_open, status.ports_failed)));
     for (name, domain) in &status.domains {
-        let ageing =
-            if domain.ageing_s == 0 { "learns nothing".to_owned() } else { format!("ageing {}s", domain.ageing_s) };
-        let what = format!(
-            "{}, {ageing}, mtu {}, {} ports, {} addresses",
-            domain.mode, domain.mtu, domain.ports, domain.addresses
-        );
+        let what = domain_text(domain);
         rows.push(("domain", format!("{name}: {what}")));
     }
+    rows.extend(status.mirrors.iter().map(|(name, what)| ("mirror", format!("{name}: {what}"))));
     if !status.nodes.is_empty() {
         rows.push(("nodes", status.nodes.join(" ")));
     }
@@ -59,6 +55,23 @@ pub fn status(status: &Status) -> String {
         let _ = writeln!(text, "{key:<8} {value}");
         text
     })
+}
+
+fn domain_text(domain: &Domain) -> String {
+    let mut parts = vec![domain.mode.clone()];
+    if domain.mode == "macvlan" {
+        parts.extend(domain.uplink.iter().map(|port| format!("uplink {port}")));
+        parts.extend(domain.host.iter().map(|port| format!("host {port}")));
+    } else if domain.ageing_s == 0 {
+        parts.push("learns nothing".to_owned());
+    } else {
+        parts.push(format!("ageing {}s", domain.ageing_s));
+    }
+    let counts =
+        [format!("mtu {}", domain.mtu), format!("{} ports", domain.ports), format!("{} addresses", domain.addresses)];
+    parts.extend(counts);
+    parts.extend(domain.features.iter().cloned());
+    parts.join(", ")
 }
 
 fn uptime(seconds: u64) -> String {
@@ -78,7 +91,7 @@ fn bytes(n: u64) -> String {
 
 /// `pollux ports NAME`: one port.
 #[must_use]
-pub fn port(port: &crate::view::Port) -> String {
+pub fn port(port: &Port) -> String {
     let rows = [
         ("port", port.name.clone()),
         ("kind", format!("{} in domain {}", port.kind, port.domain)),
@@ -87,6 +100,11 @@ pub fn port(port: &crate::view::Port) -> String {
         ("queues", port.queues.to_string()),
         ("interface", port.ifname.clone().unwrap_or_else(|| "-".to_owned())),
         ("addresses", port.ip.join(" ")),
+        ("role", port.role.clone()),
+        ("owns", port.macs.join(" ")),
+        ("vlan", port.vlan.clone()),
+        ("control", port.control_protocols.clone()),
+        ("other", port.flags.join(", ")),
     ];
     rows.into_iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, (key, value)| {
         // writing to a String cannot fail
@@ -95,10 +113,10 @@ pub fn port(port: &crate::view::Port) -> String {
     })
 }
 
-/// `pollux ports`.
+/// `pollux ports`: what each is, then what layer 2 does there.
 #[must_use]
 pub fn ports(ports: &Ports) -> String {
-    let row = |port: &crate::view::Port| {
+    let row = |port: &Port| {
         let interface =
             port.ifname.as_ref().map(|name| format!("{name} ({})", port.place.as_deref().unwrap_or("the host")));
         vec![
@@ -112,16 +130,38 @@ pub fn ports(ports: &Ports) -> String {
         ]
     };
     let rows: Vec<_> = ports.ports.iter().map(row).collect();
-    table(&["PORT", "KIND", "DOMAIN", "LINK", "QUEUES", "INTERFACE", "MODE"], &rows, &[4])
+    let mut text = table(&["PORT", "KIND", "DOMAIN", "LINK", "QUEUES", "INTERFACE", "MODE"], &rows, &[4]);
+    let rows: Vec<_> = ports.ports.iter().map(layer2).collect();
+    text.push('\n');
+    text.push_str(&table(&["PORT", "ROLE", "VLAN", "CONTROL-PROTOCOLS", "OTHER"], &rows, &[]));
+    text
+}
+
+fn layer2(port: &Port) -> Vec<String> {
+    let other = if port.flags.is_empty() { "-".to_owned() } else { port.flags.join(", ") };
+    vec![port.name.clone(), port.role.clone(), port.vlan.clone(), port.control_protocols.clone(), other]
+}
+
+/// `pollux events`.
+#[must_use]
+pub fn events(events: &Events) -> String {
+    let newest = events.events.last().map_or(0, |event| event.unix_ms);
+    let row = |event: &crate::view::Event| {
+        let ago = format!("-{:.1}s", (newest.saturating_sub(event.unix_ms) / 100) as f64 / 10.0);
+        vec![event.number.to_string(), ago, event.kind.clone(), event.text.clone()]
+    };
+    let rows: Vec<_> = events.events.iter().map(row).collect();
+    table(&["NR", "SINCE-LAST", "KIND", "WHAT"], &rows, &[0, 1])
 }
 
 /// `pollux fdb`.
 #[must_use]
 pub fn fdb(fdb: &Fdb) -> String {
     let row = |entry: &crate::view::FdbEntry| {
-        let age = if entry.kind == "static" { "-".to_owned() } else { format!("{}s", entry.age_s) };
+        let age = if entry.kind != "learned" { "-".to_owned() } else { format!("{}s", entry.age_s) };
+        let port = if entry.port.is_empty() { "-".to_owned() } else { entry.port.clone() };
         let vlan = if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() };
-        vec![entry.domain.clone(), vlan, entry.mac.clone(), entry.port.clone(), entry.kind.clone(), age]
+        vec![entry.domain.clone(), vlan, entry.mac.clone(), port, entry.kind.clone(), age]
     };
     let rows: Vec<_> = fdb.entries.iter().map(row).collect();
     table(&["DOMAIN", "VLAN", "MAC", "PORT", "KIND", "AGE"], &rows, &[5])

@@ -1,5 +1,6 @@
 //! What the API says, as JSON. The first field of every answer is the version of its shape.
 
+use crate::config::FixedKind;
 use crate::vhost::GuestView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub struct Status {
     pub memory: Memory,
     /// Domains by name.
     pub domains: BTreeMap<String, Domain>,
+    /// Mirrors: name, and what goes where.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub mirrors: BTreeMap<String, String>,
     /// Namespaces the switch made.
     pub nodes: Vec<String>,
     /// Ports that are open.
@@ -58,8 +62,17 @@ pub struct Memory {
 /// A domain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Domain {
-    /// How it forwards.
+    /// learning or macvlan.
     pub mode: String,
+    /// What differs from the default: snooping, guards, extensions.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub features: Vec<String>,
+    /// macvlan: the port that is the wire.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub uplink: Option<String>,
+    /// macvlan: the port that is the host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<String>,
     /// Seconds an address lives unseen; 0: none is learned.
     pub ageing_s: u64,
     /// Its MTU.
@@ -112,6 +125,18 @@ pub struct Port {
     /// Its guest.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub guest: Option<GuestView>,
+    /// Its role in the domain: bridge, private, vepa, passthru, source, uplink, host; or where a mirror ends.
+    pub role: String,
+    /// VLANs: -, access 10, trunk 10,20-29 native 1 ...
+    pub vlan: String,
+    /// Addresses it owns.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub macs: Vec<String>,
+    /// Which control protocols may come in: transparent, ieee, or a list.
+    pub control_protocols: String,
+    /// What else differs from the default: isolated, hairpin, no-learning, storm ...
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flags: Vec<String>,
 }
 
 /// `GET /v1/fdb`.
@@ -132,9 +157,9 @@ pub struct FdbEntry {
     pub vlan: u16,
     /// The address.
     pub mac: String,
-    /// The port it is behind.
+    /// The port it is behind; empty for a filter.
     pub port: String,
-    /// learned or static.
+    /// learned, static, sticky or filter; the addresses of macvlan ports are sticky.
     pub kind: String,
     /// Seconds since it was seen.
     pub age_s: u32,
@@ -172,6 +197,9 @@ pub struct PortStats {
     pub tx_segments: u64,
     /// Checksums completed in software on the way out.
     pub tx_checksums: u64,
+    /// Frames that guards would have dropped, were they not only observing.
+    #[serde(default)]
+    pub observed: u64,
     /// Frames dropped at this port, by every reason there is.
     pub drops: BTreeMap<String, u64>,
 }
@@ -250,8 +278,15 @@ pub struct PinAddress {
     pub domain: String,
     /// The address.
     pub mac: String,
-    /// The port it lives behind.
-    pub port: String,
+    /// The port it lives behind; none for a filter.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<String>,
+    /// Its VLAN. Default: that of the port's frames without a tag.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vlan: Option<u16>,
+    /// static, sticky or filter.
+    #[serde(default)]
+    pub kind: FixedKind,
 }
 
 /// Body of `DELETE /v1/fdb`.
@@ -262,4 +297,67 @@ pub struct UnpinAddress {
     pub domain: String,
     /// The address.
     pub mac: String,
+    /// Its VLAN. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vlan: Option<u16>,
+}
+
+/// Body of `POST /v1/fdb/flush`: what matches everything that is given is forgotten.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlushAddresses {
+    /// Of this domain.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub domain: Option<String>,
+    /// Behind this port.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<String>,
+    /// In this VLAN.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vlan: Option<u16>,
+    /// Of this station.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mac: Option<String>,
+    /// learned, static, sticky or filter. Default: learned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<String>,
+}
+
+/// Answer of `POST /v1/fdb/flush`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Version of this shape.
+    pub v: u32,
+    /// Addresses forgotten.
+    pub entries: usize,
+}
+
+/// `GET /v1/events`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Events {
+    /// Version of this shape.
+    pub v: u32,
+    /// The last ones, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// Something the switch noticed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Counted from 1 since the start.
+    pub number: u64,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// moved, pinned, flapping, storm, insecure, address_limit, loop, unblocked or suppressed.
+    pub kind: String,
+    /// Where: the culprit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<String>,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mac: Option<String>,
+    /// In which VLAN; 0: tags are not looked at.
+    pub vlan: u16,
+    /// In words.
+    pub text: String,
 }

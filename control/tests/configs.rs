@@ -66,11 +66,7 @@ fn the_schema_is_that_of_the_types() {
 }
 
 #[test]
-fn the_schema_hides_what_is_not_built() {
+fn the_schema_knows_no_other_keys() {
     let schema: serde_json::Value = serde_json::from_str(&control::config::schema()).unwrap();
-    let text = schema.to_string();
-    for hidden in ["macvlan", "vlan", "uplink"] {
-        assert!(!text.contains(&format!("\"{hidden}\"")), "{hidden}");
-    }
     assert_eq!(schema["additionalProperties"], false);
 }

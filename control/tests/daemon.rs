@@ -127,8 +127,8 @@ fn ports_and_addresses_come_and_go() {
         "ports.n3.domain: there is no domain `tow`; did you mean `two`?",
     );
     lab.refused(
-        &["port", "add", "n3", "--spec", "{ kind: null, domain: two, vlan: { access: 1 } }"],
-        "`vlan` is not built yet",
+        &["port", "add", "n3", "--spec", "{ kind: null, domain: two, vlan: { access: 0 } }"],
+        "there is no VLAN 0",
     );
     lab.ok(&["fdb", "add", "two", "02:00:00:00:00:02", "n2"]);
     lab.refused(&["fdb", "add", "lan", "02:00:00:00:00:03", "n2"], "port");

@@ -134,7 +134,12 @@ const FILES: &[(&str, &str, usize, &[&str])] = &[
         4,
         &["ports.a", "socket: /run/pollux/a.sock"],
     ),
-    ("not built yet", "name: plxt-x\ndomains:\n  mv: { mode: macvlan }\n", 3, &["macvlan", "not built yet"]),
+    (
+        "no uplink",
+        "name: plxt-x\ndomains:\n  mv: { mode: macvlan, uplink: w }\n",
+        3,
+        &["domains.mv.uplink", "`w`", "; "],
+    ),
 ];
 
 /// A refusal: its code, no standard output, one line per mistake, and the words.

@@ -4,20 +4,28 @@
 //! [`plan`] collects every mistake, each with its place in the file. [`add_port`] checks one more port against a plan that
 //! already runs, for the API.
 
+mod domain;
 mod guest;
+mod macvlan;
 mod memory;
 mod names;
+mod policy;
 mod port;
+mod unique;
+mod vlan;
 
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
+pub use policy::spell_protocols;
 pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
+pub use vlan::spell as spell_vlan;
 
-use crate::config::{Config, Domain, Hugepages, Mode, Poll, Port, Worker};
+use crate::config::{Config, FixedKind, Hugepages, Poll, Port, Worker};
 use crate::document::{Document, Places};
 use crate::machine::Machine;
 use crate::problem::{Problem, Problems};
 use dataplane::eth::MacAddr;
 use dataplane::port::MAX_PORTS;
+use dataplane::switch::policy::{ControlProtocols, DomainMode, DomainPolicy, VidSet};
 use std::time::Duration;
 
 /// How long an address lives unseen unless the file says otherwise: IEEE 802.1Q table 8-6.
@@ -50,6 +58,8 @@ pub struct Plan {
     pub nodes: Vec<String>,
     /// Ports in file order.
     pub ports: Vec<PortPlan>,
+    /// Mirrors in file order.
+    pub mirrors: Vec<MirrorPlan>,
 }
 
 /// A worker to be.
@@ -66,14 +76,57 @@ pub struct WorkerPlan {
 pub struct DomainPlan {
     /// Its name.
     pub name: String,
-    /// Life of a learned address; `None`: learn nothing.
-    pub ageing: Option<Duration>,
     /// Largest frame payload.
     pub mtu: u32,
-    /// Addresses it may learn.
-    pub fdb_limit: u32,
-    /// Addresses known from the start, with their port's name.
-    pub fixed: Vec<(MacAddr, String)>,
+    /// How frames find their port.
+    pub policy: DomainPolicy,
+    /// Control protocols that may enter ports which do not say it themselves.
+    pub control: ControlProtocols,
+    /// macvlan: the port that is the wire.
+    pub uplink: Option<String>,
+    /// macvlan: the port that stands for the lower device's stack.
+    pub host: Option<String>,
+    /// Addresses known from the start.
+    pub fixed: Vec<FixedPlan>,
+}
+
+impl DomainPlan {
+    /// Life of a learned address; `None`: none is learned.
+    #[must_use]
+    pub fn ageing(&self) -> Option<Duration> {
+        match &self.policy.mode {
+            DomainMode::Learning(learning) => learning.ageing,
+            DomainMode::Macvlan(_) => None,
+        }
+    }
+}
+
+/// An address known from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedPlan {
+    /// The address.
+    pub mac: MacAddr,
+    /// Its VLAN; `None`: that of frames without a tag.
+    pub vlan: Option<u16>,
+    /// Whether it moves.
+    pub kind: FixedKind,
+    /// Its port; none for a filter.
+    pub port: Option<String>,
+}
+
+/// A mirror to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorPlan {
+    /// Its name.
+    pub name: String,
+    /// The port copies go to.
+    pub to: String,
+    /// Ports of which what comes in is copied.
+    pub rx: Vec<String>,
+    /// Ports of which what leaves is copied.
+    pub tx: Vec<String>,
+    /// VLANs by domain.
+    pub vlans: Vec<(String, VidSet)>,
 }
 
 impl Plan {
@@ -90,6 +143,7 @@ impl Plan {
             domains: Vec::new(),
             nodes: Vec::new(),
             ports: Vec::new(),
+            mirrors: Vec::new(),
         }
     }
 
@@ -124,11 +178,6 @@ impl Check<'_> {
         let place = self.places.map(|places| places.key(path)).unwrap_or_default();
         self.found.push(Problem { place, ..Problem::new(path, what, remedy) });
     }
-
-    /// A key that a later version will obey.
-    pub(crate) fn later(&mut self, path: &str, what: &str) {
-        self.bad(path, format!("{what} is not built yet"), "remove it");
-    }
 }
 
 /// Whether a switch, domain or node can have this name.
@@ -143,7 +192,11 @@ pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
     let config = &document.config;
     let mut plan = outline(config, machine, &mut check);
     add_ports(&mut plan, config, machine, &mut check);
-    fixed_entries(&mut plan, config, &mut check);
+    macvlan::anchors(config, &mut check);
+    macvlan::quiet_uplinks(&mut plan, config);
+    domain::fixed_entries(&mut plan, config, &mut check);
+    domain::mirrors(&mut plan, config, &mut check);
+    plan.ports.iter().for_each(|port| vlan::together(port, &plan, &mut check));
     plan.frames = memory::frames(config, &plan, machine, &mut check);
     if check.found.is_empty() {
         return Ok(plan);
@@ -164,10 +217,32 @@ pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Resu
     }
     let made = port::port(name, port, &port::Around { plan, machine }, &mut check);
     memory::one_more(plan, made.as_ref(), &mut check);
+    if let Some(made) = &made {
+        vlan::together(made, plan, &mut check);
+    }
     match made {
         Some(made) if check.found.is_empty() => Ok(made),
         _ => Err(Problems { file: String::new(), list: check.found }),
     }
+}
+
+/// Checks a port that runs as it would be with other keys; the plan is not changed.
+pub fn change_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Result<PortPlan, Problems> {
+    let mut check = Check { places: None, found: Vec::new() };
+    let path = format!("ports.{name}");
+    let (mine, others): (Vec<PortPlan>, _) = plan.ports.iter().cloned().partition(|port| port.name == name);
+    let around = Plan { ports: others, ..plan.clone() };
+    let made = port::port(name, port, &port::Around { plan: &around, machine }, &mut check);
+    let (Some(made), Some(before)) = (made, mine.first()) else {
+        check.bad(&path, format!("there is no port `{name}`"), "`pollux ports` lists them");
+        return Err(Problems { file: String::new(), list: check.found });
+    };
+    // not whether others have VLANs: a domain that gets some changes port by port
+    if made.shape != before.shape || made.domain != before.domain {
+        let what = "its domain, its device and its interface cannot change while it is there";
+        check.bad(&path, what, format!("`pollux port del {name}`, then add it anew"));
+    }
+    if check.found.is_empty() { Ok(made) } else { Err(Problems { file: String::new(), list: check.found }) }
 }
 
 /// Everything but the ports.
@@ -184,9 +259,10 @@ fn outline(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Plan {
         frames: 0,
         hugepages: config.memory.hugepages,
         fdb_entries,
-        domains: config.domains.iter().map(|(name, d)| domain(name, d, fdb_entries, check)).collect(),
+        domains: config.domains.iter().map(|(name, d)| domain::domain(name, d, fdb_entries, check)).collect(),
         nodes: config.nodes.names().map(str::to_owned).collect(),
         ports: Vec::new(),
+        mirrors: Vec::new(),
     }
 }
 
@@ -217,26 +293,6 @@ fn workers(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Vec<Wor
     made
 }
 
-fn domain(name: &str, config: &Domain, fdb_entries: u32, check: &mut Check<'_>) -> DomainPlan {
-    let path = format!("domains.{name}");
-    names::check_key(name, "domains", names::LONG, check);
-    if config.mode == Mode::Macvlan {
-        check.later(&format!("{path}.mode"), "mode macvlan");
-    }
-    if config.uplink.0 {
-        check.later(&format!("{path}.uplink"), "an uplink");
-    }
-    let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
-    mtu_range(&format!("{path}.mtu"), mtu, MAX_MTU, check);
-    DomainPlan {
-        name: name.to_owned(),
-        ageing: Some(config.ageing.map_or(DEFAULT_AGEING, |span| span.0)).filter(|ageing| !ageing.is_zero()),
-        mtu,
-        fdb_limit: config.fdb_limit.unwrap_or(fdb_entries),
-        fixed: Vec::new(),
-    }
-}
-
 pub(crate) fn mtu_range(path: &str, mtu: u32, most: u32, check: &mut Check<'_>) {
     if !(MIN_MTU..=most).contains(&mtu) {
         check.bad(path, format!("an MTU of {mtu} is out of range"), format!("write {MIN_MTU} to {most}"));
@@ -257,31 +313,6 @@ fn add_ports(plan: &mut Plan, config: &Config, machine: &Machine, check: &mut Ch
     }
     for (name, port) in config.ports.iter() {
         port::cable(name, port, config, check);
-    }
-}
-
-fn fixed_entries(plan: &mut Plan, config: &Config, check: &mut Check<'_>) {
-    for domain in &mut plan.domains {
-        let Some(written) = config.domains.get(&domain.name) else { continue };
-        for (i, entry) in written.fixed.iter().enumerate() {
-            let path = format!("domains.{}.static.{i}", domain.name);
-            let mac = names::mac(&entry.mac, &format!("{path}.mac"), check);
-            let home = config.ports.get(&entry.port).and_then(|port| port.domain.as_deref());
-            if home != Some(&domain.name) {
-                let known = config.ports.iter().filter(|(_, p)| p.domain.as_deref() == Some(&domain.name));
-                let remedy = names::choose(&entry.port, known.map(|(name, _)| name));
-                check.bad(
-                    &format!("{path}.port"),
-                    format!("`{}` is no port of domain `{}`", entry.port, domain.name),
-                    remedy,
-                );
-            }
-            let Some(mac) = mac else { continue };
-            if domain.fixed.iter().any(|(other, _)| *other == mac) {
-                check.bad(&format!("{path}.mac"), format!("{mac} is here twice"), "keep one of them");
-            }
-            domain.fixed.push((mac, entry.port.clone()));
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
 
 use super::names::{self, SHORT};
-use super::{Check, Plan, guest};
+use super::{Check, Plan, guest, macvlan, policy, unique};
 use crate::config::{Config, Port, PortKind};
 use crate::machine::Machine;
 use crate::vhost::Offer;
 use dataplane::eth::MacAddr;
 use dataplane::pmd::af_xdp::MAX_MTU as XDP_MTU;
+use dataplane::switch::policy::PortPolicy;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -21,10 +22,12 @@ pub struct PortPlan {
     pub name: String,
     /// The domain it belongs to.
     pub domain: String,
-    /// Addresses that may be learned on it.
-    pub fdb_limit: u32,
+    /// What is asked of it.
+    pub policy: PortPolicy,
     /// What drives it.
     pub shape: Shape,
+    /// As written in the file, for changes at run time.
+    pub written: Box<Port>,
 }
 
 /// What drives a port, with what that needs.
@@ -60,6 +63,8 @@ pub struct XdpDevice {
     pub domain_mtu: u32,
     /// Take it even if it carries the default route.
     pub force: bool,
+    /// It is to receive every frame, not only those for its own address.
+    pub promiscuous: bool,
 }
 
 /// An interface to be made.
@@ -173,24 +178,22 @@ pub(super) struct Around<'a> {
 pub(super) fn port(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<PortPlan> {
     names::check_key(name, "ports", SHORT, check);
     let path = format!("ports.{name}");
-    not_built(port, &path, check);
     keys_of_kind(port, &path, check);
     let domain = domain(port, &path, around.plan, check);
-    let made = PortPlan {
-        name: name.to_owned(),
-        domain,
-        fdb_limit: port.fdb_limit.unwrap_or(u32::MAX),
-        shape: shape(name, port, around, check)?,
-    };
-    twice(&made, &path, around.plan, check);
+    let shape = shape(name, port, around, check)?;
+    let mac = own_mac(port, &shape, &path, check);
+    let policy = policy::port((name, port), mac, around.plan.domain(&domain), check);
+    let made = PortPlan { name: name.to_owned(), domain, policy, shape, written: Box::new(port.clone()) };
+    unique::twice(&made, &path, around.plan, check);
+    macvlan::siblings(&made, &path, around.plan, check);
     Some(made)
 }
 
-fn not_built(port: &Port, path: &str, check: &mut Check<'_>) {
-    for (key, later) in [("vlan", port.vlan), ("macvlan", port.macvlan)] {
-        if later.0 {
-            check.later(&format!("{path}.{key}"), &format!("`{key}`"));
-        }
+/// The address the port owns: that of the interface made for it, else the one written.
+fn own_mac(port: &Port, shape: &Shape, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
+    match shape {
+        Shape::Veth(netdev) | Shape::Tap(netdev) => netdev.mac,
+        _ => port.mac.as_ref().and_then(|mac| names::mac(mac, &format!("{path}.mac"), check)),
     }
 }
 
@@ -212,11 +215,11 @@ fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
         ("role", port.role.is_some()),
     ];
     let known: &[&str] = match port.kind {
-        PortKind::AfXdp => &["dev", "force", "node", "netns", "pid", "mtu"],
+        PortKind::AfXdp => &["dev", "force", "node", "netns", "pid", "mtu", "mac"],
         PortKind::Veth | PortKind::Tap => &["node", "netns", "pid", "ifname", "mac", "ip", "mtu", "queues"],
-        PortKind::Null => &[],
-        PortKind::Ring => &["peer"],
-        PortKind::VhostUser => &["socket", "role", "queues", "mtu"],
+        PortKind::Null => &["mac"],
+        PortKind::Ring => &["peer", "mac"],
+        PortKind::VhostUser => &["socket", "role", "queues", "mtu", "mac"],
     };
     for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
         let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");
@@ -271,6 +274,7 @@ fn device(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -
             mtu: port.mtu,
             domain_mtu: super::DEFAULT_MTU,
             force: port.force,
+            promiscuous: true,
         };
     };
     names::check(&dev, &format!("{path}.dev"), SHORT, check);
@@ -282,7 +286,7 @@ fn device(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -
         let remedy = format!("add `mtu: {domain}` to set it while the port is ours, or lower the domain's");
         check.bad(&format!("{path}.dev"), format!("`{dev}` has an MTU of {has}, its domain {domain}"), remedy);
     }
-    XdpDevice { dev, place, mtu: port.mtu, domain_mtu: domain, force: port.force }
+    XdpDevice { dev, place, mtu: port.mtu, domain_mtu: domain, force: port.force, promiscuous: true }
 }
 
 /// The device must be there, and not be the one that keeps the machine reachable.
@@ -315,7 +319,10 @@ fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev
     Netdev {
         place: place(port, &path, plan, check),
         ifname,
-        mac: port.mac.as_deref().and_then(|text| names::mac(text, &format!("{path}.mac"), check)),
+        mac: match &port.mac {
+            Some(text) => names::mac(text, &format!("{path}.mac"), check),
+            None => macvlan::owns_address(name, port, plan).then(|| macvlan::invented(&plan.name, name)),
+        },
         ip: addresses(port, &path, check),
         mtu: mtu(port, &path, plan, check),
         queues,
@@ -380,39 +387,6 @@ pub(super) fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -
         check.bad(&format!("{path}.kind"), what, format!("write `mtu: {XDP_MTU}` or less in domains.{}", domain.name));
     }
     of_domain
-}
-
-/// What may not exist twice: a MAC or an IP in one domain, an interface in one namespace.
-fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<'_>) {
-    for other in &plan.ports {
-        if made.interface().is_some() && made.interface() == other.interface() {
-            let (place, ifname) = made.interface().unwrap_or((&NetPlace::Host, ""));
-            let key = if made.kind() == PortKind::AfXdp { "dev" } else { "ifname" };
-            check.bad(
-                &format!("{path}.{key}"),
-                format!("port `{}` has the interface `{ifname}` in {place} already", other.name),
-                "choose another",
-            );
-        }
-        let (Some(mine), Some(its)) = (made.netdev(), other.netdev()) else { continue };
-        if other.domain != made.domain {
-            continue;
-        }
-        if let Some(mac) = mine.mac.filter(|mac| its.mac == Some(*mac)) {
-            check.bad(
-                &format!("{path}.mac"),
-                format!("port `{}` has {mac} already", other.name),
-                "give every port of a domain its own",
-            );
-        }
-        for net in mine.ip.iter().filter(|net| its.ip.iter().any(|other| other.addr == net.addr)) {
-            check.bad(
-                &format!("{path}.ip"),
-                format!("port `{}` has {} already", other.name, net.addr),
-                "give every port of a domain its own",
-            );
-        }
-    }
 }
 
 /// Both ends of a cable must name each other.

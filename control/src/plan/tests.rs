@@ -3,6 +3,8 @@
 use super::*;
 use crate::document::parse;
 
+mod layer2;
+
 const HEAD: &str = "name: t\nworkers: [1]\ndomains: { lan: {} }\nnodes: { a: {}, b: {} }\nports:\n";
 
 fn machine() -> Machine {
@@ -41,7 +43,7 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
         (plan.workers.as_slice(), plan.frames, plan.fdb_entries),
         ([WorkerPlan { core: 1, poll: Poll::Adaptive }].as_slice(), DEFAULT_FRAMES, DEFAULT_FDB_ENTRIES)
     );
-    assert_eq!(plan.domains[0].ageing, Some(DEFAULT_AGEING));
+    assert_eq!(plan.domains[0].ageing(), Some(DEFAULT_AGEING));
     let tap = plan.ports[0].netdev().unwrap();
     assert_eq!((tap.mtu, tap.queues, tap.ip[0].to_string().as_str()), (1500, 1, "10.0.0.1/24"));
     assert_eq!(tap.place, NetPlace::Node("a".to_owned()));
@@ -67,7 +69,7 @@ fn the_arena_grows_with_the_ports() {
 
 #[test]
 fn ageing_of_zero_learns_nothing() {
-    assert_eq!(good("name: t\ndomains: { lan: { ageing: 0s } }\n").domains[0].ageing, None);
+    assert_eq!(good("name: t\ndomains: { lan: { ageing: 0s } }\n").domains[0].ageing(), None);
 }
 
 #[test]
@@ -162,10 +164,6 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("  p: { kind: tap, domain: lan, socket: /x }\n", "t.yaml:6:40: ports.p.socket: kind tap has no `socket`"),
     (
-        "  p: { kind: tap, domain: lan, vlan: { access: 10 } }\n",
-        "t.yaml:6:38: ports.p.vlan: `vlan` is not built yet; remove it",
-    ),
-    (
         "  p: { kind: ring, domain: lan, peer: q }\n",
         "t.yaml:6:39: ports.p.peer: `q` is not the other end of this cable",
     ),
@@ -205,10 +203,7 @@ fn all_mistakes_are_reported_in_text_order() {
     let text = "name: t/t\nworkers: [7, 1, 1]\nmemory: { hugepages: required }\ndomains: { mv: { mode: macvlan, uplink: x } }\nports:\n  p: { kind: tap, domain: mv, mtu: 1 }\n";
     let problems = planned(text).unwrap_err();
     let paths: Vec<_> = problems.list.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(
-        paths,
-        ["name", "workers.0", "workers.2", "memory.hugepages", "domains.mv.mode", "domains.mv.uplink", "ports.p.mtu"]
-    );
+    assert_eq!(paths, ["name", "workers.0", "workers.2", "memory.hugepages", "domains.mv.uplink", "ports.p.mtu"]);
 }
 
 #[test]
@@ -217,7 +212,7 @@ fn fixed_entries_belong_to_a_port_of_their_domain() {
         format!("name: t\ndomains:\n  lan: {{ static: [{entry}] }}\nports:\n  p: {{ kind: tap, domain: lan }}\n")
     };
     let plan = good(&text("{ mac: \"02:00:00:00:00:09\", port: p }"));
-    assert_eq!(plan.domains[0].fixed[0].1, "p");
+    assert_eq!(plan.domains[0].fixed[0].port.as_deref(), Some("p"));
     let problems = planned(&text("{ mac: x, port: q }")).unwrap_err();
     assert_eq!(problems.list.len(), 2, "{problems}");
 }

@@ -37,7 +37,7 @@ pub(super) fn open(
     open.link = Some((device.place.clone(), device.dev.clone(), link.index));
     let pool = shop.engine.pool();
     let port = netns::inside(&device.place, || {
-        let change = Change { mtu: device.mtu, up: Some(true), promiscuous: Some(true), mac: None };
+        let change = Change { mtu: device.mtu, up: Some(true), promiscuous: Some(device.promiscuous), mac: None };
         Netlink::open()?.set(link.index, &change)?;
         Ok::<_, PortError>(af_xdp::open(&config, pool)?)
     })??;

@@ -24,7 +24,6 @@ use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
 use dataplane::pmd::tap::TapError;
 use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
-use dataplane::switch::policy::PortPolicy;
 use std::io;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -207,8 +206,7 @@ impl Workshop<'_> {
         open: &mut Open,
     ) -> Result<(), PortError> {
         open.queues = queues.len();
-        open.id =
-            Some(self.engine.add_port(PortSpec { domain, policy: PortPolicy::limited(plan.fdb_limit), queues })?);
+        open.id = Some(self.engine.add_port(PortSpec { domain, policy: plan.policy.clone(), queues })?);
         Ok(())
     }
 

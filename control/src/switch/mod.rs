@@ -4,8 +4,10 @@
 //! order. In between ports come and go one by one. Nothing here waits for the network: all calls return within
 //! milliseconds, and workers never wait for them.
 
+mod layer2;
 mod link;
 mod report;
+mod words;
 
 use crate::config::{Hugepages, Poll, Port};
 use crate::document::Places;
@@ -19,11 +21,10 @@ use crate::problem::{Problem, Problems};
 use crate::state::{Journal, Thing, Ticket};
 use crate::vhost::News;
 use dataplane::command::Event;
-use dataplane::engine::{DomainSpec, Engine, EngineConfig, FdbEntry, StopReport};
-use dataplane::eth::MacAddr;
+use dataplane::engine::{DomainSpec, Engine, EngineConfig, StopReport};
 use dataplane::mem::{Arena, ArenaConfig, Mempool};
-use dataplane::port::{DomainId, PortId};
-use dataplane::switch::policy::DomainPolicy;
+use dataplane::port::DomainId;
+use layer2::Events;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ pub struct Switch {
     guests: UnboundedSender<(String, News)>,
     _watch: Watch,
     started: Instant,
+    events: Events,
 }
 
 /// What a switch is started from.
@@ -118,6 +120,7 @@ impl Switch {
             guests,
             _watch: watch,
             started: Instant::now(),
+            events: Events::default(),
         };
         match switch.make_all(plan.ports) {
             Ok(()) => Ok(switch),
@@ -143,6 +146,8 @@ impl Switch {
             let path = format!("ports.{}", port.name);
             self.open(port).map_err(|error| (path, error.to_string()))?;
         }
+        self.set_filters()?;
+        self.set_mirrors().map_err(|error| ("mirrors".to_owned(), error.to_string()))?;
         self.started = Instant::now();
         Ok(())
     }
@@ -195,23 +200,14 @@ impl Switch {
         Ok(())
     }
 
-    /// Pins the addresses the file names for this port.
-    fn pin_fixed(&mut self, plan: &PortPlan, domain: DomainId, open: &Open) -> Result<(), PortError> {
-        let fixed = self.plan.domain(&plan.domain).map(|domain| domain.fixed.clone()).unwrap_or_default();
-        for (mac, _) in fixed.into_iter().filter(|(_, port)| *port == plan.name) {
-            if let Some(id) = open.id {
-                self.engine.add_entry(domain, 0, mac, FdbEntry::Sticky(id))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Adds a port to the running switch.
     pub fn add_port(&mut self, name: &str, port: &Port) -> Result<(), Problems> {
         // what interfaces there are changes; the cores do not, and this thread is not pinned
         self.machine = Machine::here();
         let plan = plan::add_port(&self.plan, name, port, &self.machine)?;
-        self.open(plan).map_err(|error| Problems::one("", Problem::new(format!("ports.{name}"), error.to_string(), "")))
+        let failed = |error: String| Problems::one("", Problem::new(format!("ports.{name}"), error, ""));
+        self.open(plan).map_err(|error| failed(error.to_string()))?;
+        self.set_mirrors().map_err(|error| failed(error.to_string()))
     }
 
     /// Removes a port; false if there is none of that name.
@@ -281,7 +277,7 @@ impl Switch {
                     let reason = format!("its interface failed: {error}");
                     self.fail_where(&reason, |_, open| open.id == Some(port));
                 }
-                Event::Notice(notice) => tracing::info!(?notice, "the switch noticed something"),
+                Event::Notice(notice) => self.notice(notice),
             }
         }
     }
@@ -299,35 +295,6 @@ impl Switch {
     /// Readable while there are events.
     pub fn event_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
         self.engine.event_fd().try_clone_to_owned()
-    }
-
-    /// Pins an address to a port.
-    pub fn pin(&mut self, domain: &str, mac: MacAddr, port: &str) -> Result<(), Problem> {
-        let (domain, port) = (self.domain_id(domain)?, self.port_id(port)?);
-        let refused = |error: dataplane::engine::EngineError| {
-            Problem::new("port", error.to_string(), "name a port of that domain")
-        };
-        self.engine.add_entry(domain, 0, mac, FdbEntry::Sticky(port)).map_err(refused)
-    }
-
-    /// Forgets an address; false if it was not known.
-    pub fn unpin(&mut self, domain: &str, mac: MacAddr) -> Result<bool, Problem> {
-        let domain = self.domain_id(domain)?;
-        Ok(self.engine.remove_entry(domain, 0, mac))
-    }
-
-    fn domain_id(&self, name: &str) -> Result<DomainId, Problem> {
-        let unknown = || Problem::new("domain", format!("there is no domain `{name}`"), "`pollux status` lists them");
-        self.domains.get(name).copied().ok_or_else(unknown)
-    }
-
-    fn port_id(&self, name: &str) -> Result<PortId, Problem> {
-        let unknown = || Problem::new("port", format!("there is no open port `{name}`"), "`pollux ports` lists them");
-        let port = self.ports.iter().find(|port| port.plan.name == name).ok_or_else(unknown)?;
-        match &port.state {
-            PortState::Open(open) => open.id.ok_or_else(unknown),
-            PortState::Failed(_) => Err(unknown()),
-        }
     }
 
     /// Removes everything, last made first; says whether every frame came home.
@@ -383,7 +350,7 @@ fn poll(poll: Poll) -> dataplane::idle::Poll {
 }
 
 fn spec(domain: &DomainPlan) -> DomainSpec {
-    DomainSpec { mtu: domain.mtu, policy: DomainPolicy::learning(domain.ageing, domain.fdb_limit) }
+    DomainSpec { mtu: domain.mtu, policy: domain.policy.clone() }
 }
 
 /// What a new namespace needs: the loopback up, and addresses that work at once.

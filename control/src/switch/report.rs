@@ -1,15 +1,16 @@
 //! Answers to questions about a running switch.
 
-use super::{LivePort, PortState, Switch};
+use super::{LivePort, PortState, Switch, words};
 use crate::netlink::{Link, Netlink};
 use crate::netns;
-use crate::plan::{NetPlace, Shape};
+use crate::plan::{MirrorPlan, NetPlace, Shape, spell_protocols};
 use crate::vhost::GuestView;
 use crate::view::{self, VERSION};
 use dataplane::mem::CHUNK_SIZE;
 use dataplane::port::PortId;
 use dataplane::stats::{DropReason, PortStats};
 use dataplane::switch::fdb::Kind;
+use dataplane::switch::policy::{DomainMode, Role};
 use std::collections::BTreeMap;
 
 /// Bytes the kernel allocates for each chunk of the arena and AF_XDP queue (measured).
@@ -32,6 +33,7 @@ impl Switch {
             polls: self.plan.workers.iter().map(|worker| worker.poll.to_string()).collect(),
             memory: self.memory(),
             domains: self.domain_views(),
+            mirrors: self.plan.mirrors.iter().map(|mirror| (mirror.name.clone(), mirror_text(mirror))).collect(),
             nodes: self.plan.nodes.clone(),
             ports_open: open,
             ports_failed: self.ports.len() - open,
@@ -61,8 +63,14 @@ impl Switch {
     fn domain_views(&self) -> BTreeMap<String, view::Domain> {
         let known = self.engine.fdb();
         let view = |domain: &crate::plan::DomainPlan| view::Domain {
-            mode: "learning".to_owned(),
-            ageing_s: domain.ageing.map_or(0, |ageing| ageing.as_secs()),
+            mode: match domain.policy.mode {
+                DomainMode::Learning(_) => "learning".to_owned(),
+                DomainMode::Macvlan(_) => "macvlan".to_owned(),
+            },
+            features: words::features(domain),
+            uplink: domain.uplink.clone(),
+            host: domain.host.clone(),
+            ageing_s: domain.ageing().map_or(0, |ageing| ageing.as_secs()),
             mtu: domain.mtu,
             ports: self.ports.iter().filter(|port| port.plan.domain == domain.name).count(),
             addresses: known.iter().filter(|record| self.domains.get(&domain.name) == Some(&record.domain)).count(),
@@ -97,6 +105,19 @@ impl Switch {
             ip: plan.netdev().map(|netdev| netdev.ip.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             reason,
             guest: guest(port),
+            role: if self.plan.mirrors.iter().any(|mirror| mirror.to == plan.name) {
+                "mirror".to_owned()
+            } else {
+                words::role(&plan.policy).to_owned()
+            },
+            vlan: words::vlan(plan),
+            macs: match &plan.policy.role {
+                Role::Macvlan(device) => device.macs.iter().map(ToString::to_string).collect(),
+                Role::Host { macs } => macs.iter().map(ToString::to_string).collect(),
+                _ => plan.netdev().and_then(|netdev| netdev.mac).map(|mac| mac.to_string()).into_iter().collect(),
+            },
+            control_protocols: spell_protocols(plan.policy.control),
+            flags: words::flags(&plan.policy),
         }
     }
 
@@ -198,6 +219,13 @@ fn guest(port: &LivePort) -> Option<GuestView> {
 
 type Links = Vec<(NetPlace, Vec<Link>)>;
 
+fn mirror_text(mirror: &MirrorPlan) -> String {
+    let of = |what: &str, list: &[String]| (!list.is_empty()).then(|| format!("{what} {}", list.join(" ")));
+    let vlans = mirror.vlans.iter().map(|(domain, set)| format!("{} VLANs of {domain}", set.iter().count()));
+    let parts: Vec<_> = of("rx of", &mirror.rx).into_iter().chain(of("tx of", &mirror.tx)).chain(vlans).collect();
+    format!("{} to {}", parts.join(", "), mirror.to)
+}
+
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Learned => "learned",
@@ -216,6 +244,7 @@ fn counters(stats: &PortStats) -> view::PortStats {
         flood_copies: stats.flood_copies,
         tx_segments: stats.tx_segments,
         tx_checksums: stats.tx_checksums,
+        observed: stats.observed,
         drops: DropReason::ALL.iter().zip(stats.drops).map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
     }
 }
