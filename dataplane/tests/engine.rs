@@ -4,7 +4,7 @@
 use dataplane::engine::{DomainSpec, Engine, EngineConfig, PortSpec, StopReport};
 use dataplane::idle::Poll;
 use dataplane::lcore::allowed_cores;
-use dataplane::mem::{Arena, ArenaConfig, Burst, Hugepages, Mempool, MempoolCache};
+use dataplane::mem::{Arena, ArenaConfig, BURST_SIZE, Burst, Hugepages, Mempool, MempoolCache};
 use dataplane::pmd::ring::{RingPmd, pair};
 use dataplane::port::{DomainId, PortId};
 use dataplane::stats::{DropReason, PortCounters, PortStats};
@@ -140,6 +140,36 @@ fn frames_for_a_sleeping_worker_wake_it() {
         assert_eq!(rig.expect(&mut b, &[i]), 0);
     }
     let report = rig.stop(vec![a, b]);
+    assert_eq!(report.free, report.total);
+}
+
+/// Fills the cable of a station to the brim.
+fn flood(rig: &mut Rig, station: &mut Station) {
+    let mut burst = Burst::new();
+    while burst.is_empty() {
+        let frame = || rig.mem.alloc_from(&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x88, 0xb5]);
+        burst.extend(std::iter::from_fn(frame).take(BURST_SIZE));
+        station.cable.tx_burst(&mut burst, &mut rig.mem, &rig.counters);
+    }
+    rig.mem.free_burst(&mut burst);
+}
+
+/// One burst per queue and turn: a port that always has frames does not hold back one that seldom has.
+#[test]
+fn a_flooded_port_does_not_starve_the_others() {
+    let mut rig = Rig::new(1, Poll::Adaptive);
+    let (noisy, quiet) = (rig.engine.add_domain(domain()).unwrap(), rig.engine.add_domain(domain()).unwrap());
+    let (mut flooder, mut drain) = (rig.station(noisy), rig.station(noisy));
+    let (mut a, mut b) = (rig.station(quiet), rig.station(quiet));
+    for serial in 0..50u8 {
+        flood(&mut rig, &mut flooder);
+        rig.send(&mut a, 0xff, 1, &[serial]);
+        assert_eq!(rig.expect(&mut b, &[serial]), 0);
+        let mut taken = Burst::new();
+        drain.cable.rx_burst(&mut taken, &mut rig.mem, &rig.counters);
+        rig.mem.free_burst(&mut taken);
+    }
+    let report = rig.stop(vec![flooder, drain, a, b]);
     assert_eq!(report.free, report.total);
 }
 

@@ -158,3 +158,6 @@ impl AfXdp {
         mem.pool().sweep(owner);
     }
 }
+
+#[cfg(test)]
+mod tests;
