@@ -4,7 +4,7 @@
 use crate::common::packet::Wire;
 use crate::common::world::{inside, run, silence, world};
 use crate::common::{frame, wait_until};
-use crate::lab::{FOUR, Lab, Traces, ask, balanced, drops, lan, node};
+use crate::lab::{FOUR, Lab, Traces, ask, balanced, drops, lan, node, pollux};
 use crate::shapes::learned;
 use crate::traffic::{answers, node_of, ping, v4};
 use serde_json::Value;
@@ -175,6 +175,32 @@ fn a_link_that_goes_down_comes_back() {
             wait_until("the link to be reported up", || port(name)["link"] == "up");
             wait_until("an answer over the link", || answers(&neighbour, &v4(n)));
             ping(&node_of(n), &v4(n + 1));
+        }
+        lab.down();
+    });
+}
+
+#[test]
+fn a_disabled_port_has_no_carrier() {
+    world("a_disabled_port_has_no_carrier", || {
+        let lab = Lab::new(&lan("plxt-carrier", &FOUR).replace("node: plxt-t2,", "node: plxt-t2, enabled: false,"));
+        lab.up();
+        let carrier = |n: usize| {
+            let links = run(&["ip", "-n", &node_of(n), "-o", "link", "show", "dev", "eth0"]);
+            !links.contains("NO-CARRIER")
+        };
+        assert!(carrier(0) && !carrier(1) && carrier(2), "as the file says");
+        pollux(&["port", "set", "t2", "enabled=true"]).ok();
+        wait_until("the carrier of t2", || carrier(1));
+        for n in [0, 2] {
+            let name = FOUR[n].0;
+            ping(&node_of(n), &v4(n + 1));
+            pollux(&["port", "set", name, "enabled=false"]).ok();
+            wait_until("the carrier to be gone", || !carrier(n));
+            assert!(!answers(&node_of(n + 1), &v4(n)), "nobody hears {name}");
+            pollux(&["port", "set", name, "enabled=true"]).ok();
+            wait_until("the carrier to be back", || carrier(n));
+            wait_until("an answer over the link", || answers(&node_of(n + 1), &v4(n)));
         }
         lab.down();
     });

@@ -21,7 +21,7 @@ use crate::state::{Journal, StateError, Thing, Ticket, restore};
 use crate::vhost::{Guest, News};
 use dataplane::engine::{Engine, EngineError, PortSpec};
 use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
-use dataplane::pmd::tap::TapError;
+use dataplane::pmd::tap::{Carrier, TapError};
 use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
 use std::io;
@@ -111,6 +111,7 @@ pub struct Open {
     /// Its guest, present or awaited.
     pub guest: Option<Guest>,
     program: Option<XdpProgram>,
+    carrier: Option<Carrier>,
     made: Vec<Made>,
     /// Tells when an interface in a foreign namespace goes.
     watch: Option<Watch>,
@@ -140,6 +141,22 @@ pub struct Workshop<'a> {
     pub guests: &'a UnboundedSender<(String, News)>,
 }
 
+impl Open {
+    /// Shows the far end of an interface that we made whether anybody is here.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the interface is gone.
+    pub fn set_carrier(&self, on: bool) -> Result<(), PortError> {
+        if let Some(carrier) = &self.carrier {
+            return carrier.set(on).map_err(|error| PortError::Io { what: "setting the carrier".to_owned(), error });
+        }
+        match self.made.iter().map(|made| &made.thing).find(|thing| matches!(thing, Thing::Veth { .. })) {
+            Some(Thing::Veth { name, .. }) => veth::set_up(name, on),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Opens a port, or leaves everything as it was.
 pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Result<Open, PortError> {
     let mut open = Open::default();
@@ -154,6 +171,7 @@ pub fn open(shop: &mut Workshop<'_>, plan: &PortPlan, domain: DomainId) -> Resul
             shop.connect(plan, domain, vec![Null::new().into()], &mut open)
         }
     };
+    let built = built.and_then(|()| if plan.policy.enabled { Ok(()) } else { open.set_carrier(false) });
     match built {
         Ok(()) => Ok(open),
         Err(error) => {
@@ -171,6 +189,8 @@ pub fn close(shop: &mut Workshop<'_>, name: &str, open: Open) {
         tracing::error!(port = name, %error, "removing the port from the engine failed");
     }
     shop.cables.discard(name, shop.engine.pool());
+    // the device goes with the last descriptor of it
+    drop(open.carrier);
     drop(open.program);
     for made in open.made.into_iter().rev() {
         undo(&made.thing);

@@ -19,6 +19,7 @@ pub(super) fn open(
     let config = TapConfig { ifname: netdev.ifname.clone(), queues: netdev.queues };
     let port = netns::inside(&netdev.place, || tap::open(&config))??;
     open.mode = format!("offloads {}", port.offloads);
+    open.carrier = Some(port.carrier);
     shop.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)?;
     let index = bring_up(netdev)?;
     open.link = Some((netdev.place.clone(), netdev.ifname.clone(), index));

@@ -53,6 +53,16 @@ fn make_pair(name: &str, mac: MacAddr, netdev: &Netdev) -> Result<u32, PortError
     })?
 }
 
+/// Sets our end up or down; the far end's carrier follows it.
+pub(super) fn set_up(name: &str, up: bool) -> Result<(), PortError> {
+    netns::inside(&NetPlace::Host, || {
+        let netlink = Netlink::open()?;
+        let missing = || PortError::NoDevice { dev: name.to_owned(), place: NetPlace::Host };
+        let index = netlink.link(name)?.ok_or_else(missing)?.index;
+        Ok(netlink.set(index, &Change { up: Some(up), ..Change::default() })?)
+    })?
+}
+
 /// Removes our end, and with it the pair. It may be gone already.
 pub(super) fn remove(name: &str) {
     let removed = netns::inside(&NetPlace::Host, || {

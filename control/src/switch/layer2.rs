@@ -102,10 +102,22 @@ impl Switch {
         if let Some(planned) = self.plan.ports.iter_mut().find(|port| port.name == name) {
             planned.clone_from(&made);
         }
+        self.show_carrier(at, &made);
         self.ports[at].plan = made;
         let keys = change.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         tracing::info!(port = name, keys, "port is changed");
         Ok(())
+    }
+
+    /// The far end of a port that is disabled sees no carrier.
+    fn show_carrier(&self, at: usize, made: &PortPlan) {
+        let port = &self.ports[at];
+        let PortState::Open(open) = &port.state else { return };
+        if port.plan.policy.enabled != made.policy.enabled
+            && let Err(error) = open.set_carrier(made.policy.enabled)
+        {
+            tracing::warn!(port = made.name, %error, "the far end keeps its carrier");
+        }
     }
 
     /// Makes an entry in the FDB.

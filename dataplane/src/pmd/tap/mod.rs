@@ -13,7 +13,7 @@
 mod open;
 mod sys;
 
-pub use open::{TapConfig, TapError, TapPort, open};
+pub use open::{Carrier, TapConfig, TapError, TapPort, open};
 
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache, mempool};
 use crate::offload::{self, Features, gso, vnet};

@@ -41,6 +41,22 @@ pub struct TapPort {
     pub queues: Vec<Tap>,
     /// The offloads obtained, as `ports` shows them.
     pub offloads: String,
+    /// For the control thread to keep.
+    pub carrier: Carrier,
+}
+
+/// Sets the carrier of a TAP. Keeps the device alive: drop it with the port.
+#[derive(Debug)]
+pub struct Carrier(OwnedFd);
+
+impl Carrier {
+    /// Whether the far end sees somebody at the other end of its cable.
+    ///
+    /// # Errors
+    /// When the kernel has no TUNSETCARRIER (before Linux 5.0), or the device is gone.
+    pub fn set(&self, on: bool) -> io::Result<()> {
+        Ok(sys::set_carrier(self.0.as_fd(), on)?)
+    }
 }
 
 /// Why there is no TAP.
@@ -91,11 +107,16 @@ pub fn open(config: &TapConfig) -> Result<TapPort, TapError> {
     check(config)?;
     let first = attach(config, libc::IFF_TUN_EXCL)?;
     let features = negotiate(&first);
+    let carrier = first.try_clone().map_err(|cause| step(config, "dup", cause))?;
     let mut queues = vec![Tap::new(first, features)];
     for _ in 1..config.queues {
         queues.push(Tap::new(attach(config, 0)?, features));
     }
-    Ok(TapPort { queues, offloads: features.to_string() })
+    Ok(TapPort { queues, offloads: features.to_string(), carrier: Carrier(carrier) })
+}
+
+fn step(config: &TapConfig, step: &'static str, cause: io::Error) -> TapError {
+    TapError::Step { ifname: config.ifname.clone(), step, cause }
 }
 
 fn check(config: &TapConfig) -> Result<(), TapError> {

@@ -276,5 +276,14 @@ pub(super) fn set_offload(fd: BorrowedFd<'_>, flags: libc::c_uint) -> nix::Resul
     Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) }).map(drop)
 }
 
+/// TUNSETCARRIER: whether the device has a carrier.
+pub(super) fn set_carrier(fd: BorrowedFd<'_>, on: bool) -> nix::Result<()> {
+    /// `_IOW('T', 226, int)` (linux/if_tun.h); libc has it not.
+    const TUNSETCARRIER: libc::c_ulong = 0x4004_54e2;
+    let on = libc::c_int::from(on);
+    // SAFETY: TUNSETCARRIER reads one int.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETCARRIER, &raw const on) }).map(drop)
+}
+
 #[cfg(test)]
 mod tests;
