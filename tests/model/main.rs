@@ -7,6 +7,8 @@
 mod common;
 
 mod bare;
+mod guards;
+mod layer2;
 mod ops;
 mod reference;
 mod storm;

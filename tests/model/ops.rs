@@ -4,7 +4,7 @@ use crate::reference::{DomainSetup, Mac};
 use proptest::prelude::*;
 
 /// Stations there are; few, so that they meet.
-const STATIONS: u8 = 8;
+pub const STATIONS: u8 = 8;
 
 /// One thing that happens. A `usize` picks one of what exists at that moment.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub enum Address {
     Multicast(u8),
     /// 802.3 PAUSE.
     Pause,
+    /// The nearest bridge, to whom LLDP speaks.
+    Lldp,
     Zero,
 }
 
@@ -44,6 +46,7 @@ impl Address {
             Self::Broadcast => [0xff; 6],
             Self::Multicast(n) => [0x33, 0x33, 0, 0, 0, n],
             Self::Pause => [0x01, 0x80, 0xc2, 0, 0, 1],
+            Self::Lldp => [0x01, 0x80, 0xc2, 0, 0, 0xe],
             Self::Zero => [0; 6],
         }
     }

@@ -60,10 +60,11 @@ pub fn admit(ingress: PortId, locked: bool, source: Option<Hit>) -> Result<(), D
 #[inline]
 #[must_use]
 pub fn secure(member: &Member, source: MacAddr) -> Guarded {
-    match &member.policy().security {
-        Some(security) if !security.macs.contains(&source) => Guarded::violation(security.act, DropReason::Insecure),
-        _ => Guarded::Pass,
+    if member.allows(source) {
+        return Guarded::Pass;
     }
+    let act = member.policy().security.as_ref().map_or(Act::Enforce, |security| security.act);
+    Guarded::violation(act, DropReason::Insecure)
 }
 
 /// A unicast frame, by what the FDB says of its destination.

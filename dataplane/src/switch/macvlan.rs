@@ -7,12 +7,11 @@
 //! not put together.
 
 use super::guard::Pace;
+use super::macs::Macs;
 use super::policy::{MacvlanDomain, MacvlanMode, PortPolicy, Rate, Role};
 use crate::eth::MacAddr;
 use crate::port::PortId;
 use crate::stats::DropReason;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 const PRIVATE: u8 = 1;
 const VEPA: u8 = 2;
@@ -275,30 +274,6 @@ fn bit(mode: &MacvlanMode) -> u8 {
         MacvlanMode::Bridge => BRIDGE,
         MacvlanMode::Passthru => PASSTHRU,
         MacvlanMode::Source(_) => SOURCE,
-    }
-}
-
-/// By address. Its keys are the operator's, not the traffic's, so a plain hash will do.
-type Macs<V> = HashMap<u64, V, BuildHasherDefault<MacHasher>>;
-
-/// Multiplies by an odd number and folds (Fibonacci hashing).
-#[derive(Debug, Default)]
-struct MacHasher(u64);
-
-impl Hasher for MacHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        let x = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = x ^ x >> 32;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -1,8 +1,10 @@
 //! A port as verdicts see it: its policy, compiled.
 
 use super::guard::Paces;
+use super::macs::{self, Macs};
 use super::policy::{BridgePort, MAX_MIRRORS, Mirror, MirrorSource, PortPolicy, Role, RouterPort, Vid};
 use super::vlan::PortVlans;
+use crate::eth::MacAddr;
 use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ pub struct Member {
     /// Blocked for a while because of a loop.
     pub blocked: bool,
     pub(super) paces: Paces,
+    /// The sources that port security allows.
+    secured: Option<Arc<Macs<()>>>,
     policy: Arc<PortPolicy>,
     /// Mirrors that copy what comes in, by bit.
     rx_mirrors: u16,
@@ -42,6 +46,7 @@ impl Member {
             vlans: policy.vlan.as_ref().map(|vlan| Arc::new(PortVlans::new(vlan))),
             blocked: false,
             paces: Paces::new(&policy.storm, 1),
+            secured: policy.security.as_ref().map(|security| Arc::new(macs::set(&security.macs))),
             policy: Arc::new(policy.clone()),
             rx_mirrors: 0,
             tx_mirrors: 0,
@@ -60,6 +65,13 @@ impl Member {
     #[must_use]
     pub fn is_in(&self, vid: Vid) -> bool {
         self.vlans.as_ref().map_or(vid == 0, |vlans| vlans.contains(vid))
+    }
+
+    /// Whether port security lets a source send here.
+    #[inline]
+    #[must_use]
+    pub fn allows(&self, source: MacAddr) -> bool {
+        self.secured.as_ref().is_none_or(|allowed| allowed.contains_key(&source.to_u64()))
     }
 
     /// What is asked of it.

@@ -19,6 +19,7 @@ mod egress;
 pub mod fdb;
 mod gate;
 mod guard;
+mod macs;
 pub mod macvlan;
 mod member;
 mod notice;
@@ -96,6 +97,12 @@ impl Switch {
             heard: ArrayVec::new(),
             targets: Vec::with_capacity(MAX_PORTS),
         }
+    }
+
+    /// The table of addresses.
+    #[must_use]
+    pub fn fdb(&self) -> &Fdb {
+        &self.fdb
     }
 
     /// Ports and domains, as control last said.
