@@ -6,6 +6,7 @@ use super::deliver::Delivery;
 use super::fdb::{Fdb, Hit, Kind, Scattered};
 use super::gate::{Gate, Memory};
 use super::guard::Move;
+use super::member::Member;
 use super::notice::{Notice, Traffic};
 use super::policy::Learning;
 use super::probe;
@@ -207,7 +208,8 @@ impl Bridged<'_> {
 
     /// Whether what was found is in this domain: an entry about to be flushed may name a port that is not.
     fn is_neighbour(&self, out: &Delivery<'_>, hit: &Hit) -> bool {
-        hit.kind == Kind::Filter || out.topology.is_on(hit.port, self.gate.member.domain)
+        let at_home = |member: &Member| member.domain == self.gate.member.domain;
+        hit.kind == Kind::Filter || out.topology.member(hit.port).is_some_and(at_home)
     }
 
     /// Whether the source may send here, and what is learned from it.

@@ -92,6 +92,12 @@ impl Member {
         }
     }
 
+    /// Whether frames may enter and leave here.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closed().is_none()
+    }
+
     /// Mirrors that copy what comes in, a bit each.
     #[must_use]
     pub fn rx_mirrors(&self) -> u16 {
@@ -107,8 +113,7 @@ impl Member {
     /// Whether it is asked nothing but to learn and to flood.
     pub(super) fn is_plain(&self) -> bool {
         let usual = PortPolicy { fdb_limit: self.policy.fdb_limit, router: RouterPort::Auto, ..PortPolicy::default() };
-        let mirrors = self.is_mirror || self.rx_mirrors | self.tx_mirrors != 0;
-        *self.policy == usual && !self.blocked && !mirrors
+        *self.policy == usual && self.rx_mirrors | self.tx_mirrors == 0
     }
 
     /// Notes what the mirrors want of it.

@@ -80,7 +80,15 @@ impl Owned<'_> {
         if self.is_too_much(role, frame, memory) {
             return self.overflow(frame, out);
         }
-        self.table.verdict((self.gate.ingress, role), frame, out.targets)
+        self.table.verdict((self.gate.ingress, role), frame, out.targets)?;
+        self.shut(out)
+    }
+
+    /// Takes ports off that the table does not know to be closed: those that mirrors end at.
+    fn shut(&self, out: &mut Delivery<'_>) -> Result<(), DropReason> {
+        let Delivery { topology, targets, .. } = out;
+        targets.retain(|port| topology.is_on(*port, self.gate.member.domain));
+        if targets.is_empty() { Err(DropReason::MirrorPort) } else { Ok(()) }
     }
 
     /// Whether the frame is more multicast from the wire than the devices' queues would hold.
@@ -92,6 +100,7 @@ impl Owned<'_> {
     /// Counts a copy that was not made, and lets the others have theirs.
     fn overflow(&self, frame: &Frame, out: &mut Delivery<'_>) -> Result<(), DropReason> {
         self.table.overflow(frame, out.targets)?;
+        self.shut(out)?;
         self.gate.counters.flood_copies.add(1);
         self.gate.counters.drop_n(DropReason::BroadcastQueue, 1);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::deliver::Lanes;
 use super::fdb::{Fdb, Fid, Scattered};
+use super::member::Member;
 use super::notice::Notices;
 use super::topology::{Domain, Topology};
 use super::verdict::{self, Verdict};
@@ -92,9 +93,20 @@ impl Plain<'_> {
             Parsed::Unicast { src, dst } => {
                 self.learn(learns, src, notices);
                 let hit = self.fdb.lookup_at(dst);
-                verdict::unicast(self.ingress, hit.filter(|port| self.topology.is_on(*port, self.home)))
+                match hit {
+                    Some(port) if !self.topology.is_on(port, self.home) => self.elsewhere(port),
+                    hit => verdict::unicast(self.ingress, hit),
+                }
             }
         }
+    }
+
+    /// A look-up that named a port that is not open here: one of this domain that is closed, or an entry about to be
+    /// flushed.
+    #[cold]
+    fn elsewhere(&self, port: PortId) -> Verdict {
+        let neighbour = self.topology.member(port).filter(|member| member.domain == self.home);
+        neighbour.and_then(Member::closed).map_or(Verdict::Flood, Verdict::Drop)
     }
 
     #[inline]

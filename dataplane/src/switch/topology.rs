@@ -27,6 +27,8 @@ pub struct Domain {
     /// Who wants which multicast, if snooping is on.
     pub mdb: Option<Arc<Mdb>>,
     members: Vec<PortId>,
+    /// Those of them that frames may enter and leave.
+    open: Vec<PortId>,
     plain: bool,
     /// VLANs that are mirrored, and the mirrors that do it.
     mirrored: Vec<(Vid, u16)>,
@@ -57,6 +59,7 @@ impl Domain {
             filters: false,
             mdb: None,
             members: Vec::new(),
+            open: Vec::new(),
             plain: false,
             mirrored: Vec::new(),
         }
@@ -68,7 +71,7 @@ impl Domain {
         self.plain
     }
 
-    /// Its ports.
+    /// Its ports, open or not.
     #[must_use]
     pub fn members(&self) -> &[PortId] {
         &self.members
@@ -101,7 +104,8 @@ const NOWHERE: DomainId = DomainId(u16::MAX);
 #[derive(Debug, Default)]
 pub struct Topology {
     ports: Vec<Option<Member>>,
-    /// The domain of each port again, [`NOWHERE`] for those that are not there: small, for the look-up of each frame.
+    /// The domain of each port again, [`NOWHERE`] for those that are not there or closed: small, for the look-up of
+    /// each frame.
     homes: Vec<DomainId>,
     domains: Vec<Option<Domain>>,
     mirrors: Vec<Mirror>,
@@ -142,8 +146,6 @@ impl Topology {
             }
             member.mirror(port, &self.mirrors);
             *slot(&mut self.ports, port.index()) = Some(member);
-            self.homes.resize(self.ports.len().max(self.homes.len()), NOWHERE);
-            self.homes[port.index()] = domain;
         }
         self.refresh(domain);
     }
@@ -151,7 +153,6 @@ impl Topology {
     /// Removes a port: nothing is sent to it or taken from it any more.
     pub fn drop_port(&mut self, port: PortId) {
         let Some(member) = slot(&mut self.ports, port.index()).take() else { return };
-        self.homes[port.index()] = NOWHERE;
         if let Some(domain) = slot(&mut self.domains, member.domain.index()) {
             domain.members.retain(|p| *p != port);
         }
@@ -183,9 +184,16 @@ impl Topology {
     }
 
     fn refresh(&mut self, id: DomainId) {
+        self.homes.clear();
+        self.homes
+            .extend(self.ports.iter().map(|port| port.as_ref().filter(|m| m.is_open()).map_or(NOWHERE, |m| m.domain)));
         let Some(Some(domain)) = self.domains.get_mut(id.index()) else { return };
-        let plain = |port: &PortId| self.ports[port.index()].as_ref().is_none_or(Member::is_plain);
-        domain.plain = domain.asks_nothing() && domain.members.iter().all(plain);
+        let (ports, homes) = (&self.ports, &self.homes);
+        let Domain { members, open, .. } = domain;
+        open.clear();
+        open.extend(members.iter().copied().filter(|port| homes[port.index()] != NOWHERE));
+        let plain = |port: &PortId| ports[port.index()].as_ref().is_none_or(Member::is_plain);
+        domain.plain = domain.asks_nothing() && domain.open.iter().all(plain);
     }
 
     /// A port, if it is there.
@@ -202,16 +210,16 @@ impl Topology {
         Some((member, self.domains.get(member.domain.index())?.as_ref()?))
     }
 
-    /// Whether the port is there and in that domain.
+    /// Whether the port is there, open, and in that domain.
     #[inline]
     #[must_use]
     pub fn is_on(&self, port: PortId, domain: DomainId) -> bool {
         self.homes.get(port.index()) == Some(&domain)
     }
 
-    /// Every other member of the domain of `port`.
+    /// Every other member of the domain of `port` that is open.
     pub fn others(&self, port: PortId) -> impl Iterator<Item = PortId> + '_ {
-        let members = self.ingress(port).map_or(&[][..], |(_, domain)| &domain.members);
+        let members = self.ingress(port).map_or(&[][..], |(_, domain)| &domain.open);
         members.iter().copied().filter(move |p| *p != port)
     }
 }
@@ -301,7 +309,8 @@ mod tests {
         t.put_port(PortId(2), member(0));
         assert_eq!(plain(&t), [true, true]);
         t.put_mirrors(vec![Mirror { from: vec![MirrorSource::Vlan(DomainId(1), 0)], to: PortId(4) }]);
-        assert_eq!(plain(&t), [false, false], "one is mirrored, the other has the port it is mirrored to");
+        assert_eq!(plain(&t), [true, false], "the port that a mirror ends at is shut, and no more");
+        assert_eq!((t.others(PortId(0)).count(), t.is_on(PortId(4), DomainId(0))), (1, false));
         t.put_mirrors(Vec::new());
         assert_eq!(plain(&t), [true, true]);
     }
