@@ -211,8 +211,8 @@ fn features() -> Vec<(&'static str, Case)> {
         ("macvlan: wire to device", Case::macvlan([Role::Uplink, device(1)])),
         ("macvlan: device to device", Case::macvlan([device(0), device(1)])),
         ("broadcast to one port", Case::plain().broadcast()),
-        ("broadcast, another port has a flag", {
-            let flags = BridgePort { hairpin: true, ..BridgePort::default() };
+        ("broadcast, the port has a flag", {
+            let flags = BridgePort { isolated: true, ..BridgePort::default() };
             with(PortPolicy { role: Role::Bridge(flags), ..PortPolicy::default() }).broadcast()
         }),
         ("broadcast, storm control", with(PortPolicy { storm, ..PortPolicy::default() }).broadcast()),

@@ -206,8 +206,7 @@ mod tests {
         let from = member(BridgePort::default(), None);
         let down = Member::new(DomainId(0), &PortPolicy { enabled: false, ..PortPolicy::default() });
         assert_eq!(may_leave((HERE, &from), (THERE, &down), 0), Err(DropReason::PortDown));
-        let mut blocked = member(BridgePort::default(), None);
-        blocked.blocked = true;
+        let blocked = member(BridgePort::default(), None).with_block(true);
         assert_eq!(may_leave((HERE, &from), (THERE, &blocked), 0), Err(DropReason::Blocked));
     }
 

@@ -12,7 +12,7 @@ use super::policy::Learning;
 use super::probe;
 use super::snoop::parse::{self, Class};
 use super::snoop::{Heard, Mdb, Reach};
-use super::topology::Domain;
+use super::topology::{Domain, Topology};
 use super::vlan::Tagging;
 use super::{Facts, headers};
 use crate::eth::{EthHdr, MacAddr, TAG_LEN, field};
@@ -29,6 +29,9 @@ struct Header {
     from: Scattered,
     to: Scattered,
 }
+
+/// A port, and what is asked of it.
+type To<'t> = (PortId, &'t Member);
 
 /// What decides about frames from one port.
 pub(super) struct Bridged<'a> {
@@ -100,7 +103,8 @@ impl Bridged<'_> {
             out.mirror(&mbuf, mirrors);
         }
         match self.decide(&facts, &mbuf, out, memory) {
-            Ok(()) => {
+            Ok(Some(to)) => out.send_to(to, mbuf, facts.tagging),
+            Ok(None) => {
                 if let Err(mbuf) = out.send_all(mbuf, facts.tagging) {
                     out.drop_at(self.gate.ingress, DropReason::NoDestination, mbuf);
                 }
@@ -116,41 +120,48 @@ impl Bridged<'_> {
         }
     }
 
-    /// Learns, looks up, decides: the frame's ports are then `out.targets`.
+    /// Learns, looks up, decides: the frame goes to one port, or to those that are then `out.targets`.
     #[inline]
-    fn decide(
+    fn decide<'t>(
         &self,
         facts: &Header,
         mbuf: &Mbuf,
-        out: &mut Delivery<'_>,
+        out: &mut Delivery<'t>,
         memory: &mut Memory<'_>,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<To<'t>>, DropReason> {
         self.source(facts, memory)?;
-        let verdict = if facts.dst.is_multicast() {
-            bridge::group(facts.dst, self.gate.member.policy().control.pass(facts.dst))
+        let topology = out.topology;
+        let (verdict, member) = if facts.dst.is_multicast() {
+            (bridge::group(facts.dst, self.gate.member.policy().control.pass(facts.dst)), None)
         } else {
-            bridge::unicast(self.fdb.find_at(facts.to).filter(|hit| self.is_neighbour(out, hit)))
+            self.unicast(facts, topology)
         };
-        let to_self = |port: PortId| out.topology.member(port).map(|member| (port, member));
-        match verdict {
-            Verdict::Drop(reason) => Err(reason),
-            Verdict::To(port) => {
-                let to = to_self(port).ok_or(DropReason::PortGone)?;
+        match (verdict, member) {
+            (Verdict::Drop(reason), _) => Err(reason),
+            (Verdict::To(port), Some(member)) => {
+                let to = (port, member);
                 bridge::may_leave((self.gate.ingress, self.gate.member), to, facts.tagging.vid)?;
-                out.targets.push(port);
-                Ok(())
+                Ok(Some(to))
             }
-            Verdict::Flood(traffic) => {
+            (Verdict::To(_), None) => Err(DropReason::PortGone),
+            (Verdict::Flood(traffic), _) => {
                 self.gate.storm(traffic, memory)?;
                 match &self.domain.mdb {
-                    Some(mdb) if traffic == Traffic::Multicast => self.multicast(facts, mbuf, mdb, out, memory),
-                    _ => {
-                        self.flood(traffic, facts, out);
-                        Ok(())
-                    }
+                    Some(mdb) if traffic == Traffic::Multicast => self.multicast(facts, mbuf, mdb, out, memory)?,
+                    _ => self.flood(traffic, facts, out),
                 }
+                Ok(None)
             }
         }
+    }
+
+    /// The verdict on a unicast frame, with the port it names. What was found may be of another domain if it is about to
+    /// be flushed, and then counts as nothing.
+    #[inline]
+    fn unicast<'t>(&self, facts: &Header, topology: &'t Topology) -> (Verdict, Option<&'t Member>) {
+        let hit = self.fdb.find_at(facts.to);
+        let member = hit.and_then(|hit| topology.member(hit.port)).filter(|m| m.domain == self.gate.member.domain);
+        (bridge::unicast(hit.filter(|hit| hit.kind == Kind::Filter || member.is_some())), member)
     }
 
     /// A multicast frame where snooping is on.
@@ -204,12 +215,6 @@ impl Bridged<'_> {
             Err(parse::Malformed) if mbuf.segments() > 1 => Ok(Class::Other),
             Err(parse::Malformed) => Err(DropReason::BadMembership),
         }
-    }
-
-    /// Whether what was found is in this domain: an entry about to be flushed may name a port that is not.
-    fn is_neighbour(&self, out: &Delivery<'_>, hit: &Hit) -> bool {
-        let at_home = |member: &Member| member.domain == self.gate.member.domain;
-        hit.kind == Kind::Filter || out.topology.member(hit.port).is_some_and(at_home)
     }
 
     /// Whether the source may send here, and what is learned from it.

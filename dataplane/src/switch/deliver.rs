@@ -1,9 +1,10 @@
 //! Pass 2 where more is asked than to learn and to flood: frames get the tag their egress port wants, mirrors get their
 //! copies, and what comes to nothing is freed and counted.
 
+use super::member::Member;
 use super::tag;
 use super::topology::Topology;
-use super::vlan::{Retag, Tagging};
+use super::vlan::Tagging;
 use super::{Egress, policy::MAX_MIRRORS};
 use crate::mem::{Mbuf, MempoolCache};
 use crate::port::PortId;
@@ -82,18 +83,24 @@ impl<'a> Delivery<'a> {
 
     /// Sends a frame out of a port, with the tag it wants there.
     #[inline]
-    pub(super) fn send(&mut self, port: PortId, mut mbuf: Mbuf, tagging: Tagging) {
-        let Some(member) = self.topology.member(port) else {
-            return self.drop_at(port, DropReason::PortGone, mbuf);
-        };
-        let retag = member.vlans.as_ref().map_or(Retag::Keep, |vlans| vlans.retag(tagging));
-        if let Err(reason) = tag::apply(self.lanes.mem.pool(), &mut mbuf, retag, self.max_len) {
-            return self.drop_at(port, reason, mbuf);
+    pub(super) fn send_to(&mut self, (port, member): (PortId, &Member), mut mbuf: Mbuf, tagging: Tagging) {
+        if let Some(vlans) = &member.vlans {
+            let retag = vlans.retag(tagging);
+            if let Err(reason) = tag::apply(self.lanes.mem.pool(), &mut mbuf, retag, self.max_len) {
+                return self.drop_at(port, reason, mbuf);
+            }
         }
         if member.tx_mirrors() != 0 {
             self.mirror(&mbuf, member.tx_mirrors());
         }
         self.lanes.egress.push(port, mbuf);
+    }
+
+    fn send(&mut self, port: PortId, mbuf: Mbuf, tagging: Tagging) {
+        match self.topology.member(port) {
+            Some(member) => self.send_to((port, member), mbuf, tagging),
+            None => self.drop_at(port, DropReason::PortGone, mbuf),
+        }
     }
 
     /// Sends a frame to all its targets: copies, and the original to the last. Gives it back if there is none.

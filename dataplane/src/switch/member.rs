@@ -18,8 +18,10 @@ pub struct Member {
     pub bridge: BridgePort,
     /// Its VLANs; `None`: its frames' tags are not looked at.
     pub vlans: Option<Arc<PortVlans>>,
+    /// Why nothing may enter or leave here: compiled from what follows.
+    closed: Option<DropReason>,
     /// Blocked for a while because of a loop.
-    pub blocked: bool,
+    blocked: bool,
     pub(super) paces: Paces,
     /// The sources that port security allows.
     secured: Option<Arc<Macs<()>>>,
@@ -44,6 +46,7 @@ impl Member {
             domain,
             bridge,
             vlans: policy.vlan.as_ref().map(|vlan| Arc::new(PortVlans::new(vlan))),
+            closed: (!policy.enabled).then_some(DropReason::PortDown),
             blocked: false,
             paces: Paces::new(&policy.storm, 1),
             secured: policy.security.as_ref().map(|security| Arc::new(macs::set(&security.macs))),
@@ -84,12 +87,24 @@ impl Member {
     #[inline]
     #[must_use]
     pub fn closed(&self) -> Option<DropReason> {
-        match (self.policy.enabled, self.is_mirror, self.blocked) {
+        self.closed
+    }
+
+    /// The same, blocked because of a loop or open again.
+    #[must_use]
+    pub fn with_block(mut self, blocked: bool) -> Self {
+        self.blocked = blocked;
+        self.close();
+        self
+    }
+
+    fn close(&mut self) {
+        self.closed = match (self.policy.enabled, self.is_mirror, self.blocked) {
             (true, false, false) => None,
             (false, ..) => Some(DropReason::PortDown),
             (_, true, _) => Some(DropReason::MirrorPort),
             (_, _, true) => Some(DropReason::Blocked),
-        }
+        };
     }
 
     /// Whether frames may enter and leave here.
@@ -125,5 +140,6 @@ impl Member {
         self.rx_mirrors = bits(MirrorSource::Rx(port));
         self.tx_mirrors = bits(MirrorSource::Tx(port));
         self.is_mirror = mirrors.iter().any(|mirror| mirror.to == port);
+        self.close();
     }
 }

@@ -11,6 +11,9 @@ const _: () = assert!(LEN as usize == TAG_LEN);
 /// Where a tag is, behind the addresses.
 const TAG: std::ops::Range<usize> = field::ETHERTYPE.start..field::ETHERTYPE.start + TAG_LEN;
 
+/// What stands before the tag; of a length known to the compiler, so that it moves in registers.
+type Addresses = [u8; TAG.start];
+
 /// Does to the frame what `retag` says. `max_len` is the longest it may get, unless it is to be segmented. The frame
 /// has been classified, so a tag that is to be removed or replaced is there.
 ///
@@ -22,7 +25,9 @@ pub(super) fn apply(pool: &Mempool, mbuf: &mut Mbuf, retag: Retag, max_len: usiz
         Retag::Keep => {}
         Retag::Set { tpid, tci } => write(pool.data_mut(mbuf), tpid, tci),
         Retag::Pop => {
-            pool.data_mut(mbuf).copy_within(..TAG.start, TAG_LEN);
+            let head = pool.data_mut(mbuf);
+            let addresses: Addresses = head[..TAG.start].try_into().unwrap_or_default();
+            head[TAG_LEN..TAG.end].copy_from_slice(&addresses);
             pool.trim_front(mbuf, LEN);
             shift(pool, mbuf, |at| at.saturating_sub(LEN));
         }
@@ -31,7 +36,8 @@ pub(super) fn apply(pool: &Mempool, mbuf: &mut Mbuf, retag: Retag, max_len: usiz
                 return Err(DropReason::Oversize);
             }
             let head = pool.prepend(mbuf, LEN).ok_or(DropReason::NoHeadroom)?;
-            head.copy_within(TAG_LEN..TAG.end, 0);
+            let addresses: Addresses = head[TAG_LEN..TAG.end].try_into().unwrap_or_default();
+            head[..TAG.start].copy_from_slice(&addresses);
             write(head, tpid, tci);
             shift(pool, mbuf, |at| at.saturating_add(LEN));
         }
