@@ -17,7 +17,8 @@ const STATIONS: [&str; 6] = ["t1", "t2", "v1", "v2", "x1", "x2"];
 /// One station of each kind to one of each kind.
 const PAIRS: [(usize, usize); 9] = [(0, 1), (0, 2), (0, 4), (2, 0), (2, 3), (2, 4), (4, 0), (4, 2), (4, 5)];
 
-fn node(n: usize) -> String {
+/// The namespace of a station.
+pub fn node(n: usize) -> String {
     format!("plxt-{}", STATIONS[n])
 }
 
@@ -31,8 +32,9 @@ fn with_prefix(n: usize) -> [String; 2] {
     [format!("{v4}/24"), format!("{v6}/64")]
 }
 
-/// The lab: TAP and veth ports made by the switch, devices made here, all with room for 9000 bytes.
-fn lab(name: &str) -> Lab {
+/// The lab: TAP and veth ports made by the switch, devices made here, all with room for 9000 bytes; and the ports of
+/// `more`.
+pub fn lab(name: &str, more: &str) -> Lab {
     for n in [4, 5] {
         let (node, nic) = (node(n), format!("nic{n}"));
         run(&["ip", "netns", "add", &node]);
@@ -50,23 +52,28 @@ fn lab(name: &str) -> Lab {
     let taken = [4, 5].map(|n| format!("  {}: {{ kind: af_xdp, dev: nic{n}, domain: lan }}\n", STATIONS[n]));
     let nodes: String = (0..4).map(|n| format!("  {}: {{}}\n", node(n))).collect();
     let ports: String = made.chain(taken).collect();
-    Lab::new(&format!("name: {name}\ndomains:\n  lan: {{ mtu: 9000 }}\nnodes:\n{nodes}ports:\n{ports}"))
+    Lab::new(&format!("name: {name}\ndomains:\n  lan: {{ mtu: 9000 }}\nnodes:\n{nodes}ports:\n{ports}{more}"))
 }
 
-/// Puts `eth0` of a node into VLAN 5, by BPF: not every kernel has VLAN interfaces.
-fn tag(n: usize, object: &str) {
-    let node = node(n);
-    run(&["ip", "netns", "exec", &node, "tc", "qdisc", "add", "dev", "eth0", "clsact"]);
-    for (hook, section) in [("egress", "push"), ("ingress", "pop")] {
-        let filter = ["tc", "filter", "add", "dev", "eth0", hook, "bpf", "da", "obj", object, "sec", section];
-        run(&[&["ip", "netns", "exec", &node][..], &filter].concat());
+/// Puts `eth0` of every station into VLAN 5, by BPF: not every kernel has VLAN interfaces.
+pub fn tag_all() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [source, object] = ["tag.bpf.c", "tag.o"].map(|file| directory.path().join(file).display().to_string());
+    std::fs::write(&source, include_str!("tag.bpf.c")).expect("a program");
+    run(&["clang", "-O2", "-target", "bpf", "-c", &source, "-o", &object]);
+    for node in (0..STATIONS.len()).map(node) {
+        run(&["ip", "netns", "exec", &node, "tc", "qdisc", "add", "dev", "eth0", "clsact"]);
+        for (hook, section) in [("egress", "push"), ("ingress", "pop")] {
+            let filter = ["tc", "filter", "add", "dev", "eth0", hook, "bpf", "da", "obj", &object, "sec", section];
+            run(&[&["ip", "netns", "exec", &node][..], &filter].concat());
+        }
+        // What was learned before the tag.
+        run(&["ip", "-n", &node, "neigh", "flush", "all"]);
     }
-    // What was learned before the tag.
-    run(&["ip", "-n", &node, "neigh", "flush", "all"]);
 }
 
 /// One ping that fills the MTU to the last byte and may not be fragmented.
-fn full_ping(from: usize, to: &str) {
+pub fn full_ping(from: usize, to: &str) {
     let payload = if to.contains(':') { "8952" } else { "8972" };
     let node = node(from);
     let ping = ["ip", "netns", "exec", &node, "ping", "-n", "-q", "-M", "do", "-c", "1", "-W", "5", "-s", payload, to];
@@ -74,17 +81,28 @@ fn full_ping(from: usize, to: &str) {
     assert!(ended.status.success(), "9000 bytes from {node} to {to}: {}", String::from_utf8_lossy(&ended.stdout));
 }
 
-/// Datagrams that the kernel hands over in one piece (UDP_SEGMENT) arrive one by one, as they were.
+/// Bytes of the datagrams that [`send_uso`] sends.
+const SIZE: usize = 1000;
+/// How many, the last one short.
+pub const DATAGRAMS: usize = 21;
+
+/// Hands datagrams to the kernel in one piece (UDP_SEGMENT); what was sent.
+pub fn send_uso(from: usize, address: &str, port: u16) -> Vec<u8> {
+    let any = if address.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+    let client = inside(&node(from), || UdpSocket::bind(any)).expect("a socket");
+    client.connect((address, port)).expect("an address");
+    setsockopt(&client, sockopt::UdpGsoSegment, &i32::try_from(SIZE).expect("small")).expect("UDP_SEGMENT");
+    let sent: Vec<u8> = (0..(DATAGRAMS - 1) * SIZE + 17).map(|i: usize| (i * 7 + i / SIZE).to_le_bytes()[0]).collect();
+    assert_eq!(client.send(&sent).expect("sending"), sent.len());
+    sent
+}
+
+/// Such datagrams arrive one by one, as they were.
 fn uso(from: usize, to: usize, address: &str) {
-    const SIZE: usize = 1000;
     let any = if address.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
     let server = inside(&node(to), || UdpSocket::bind(any)).expect("a socket");
-    let client = inside(&node(from), || UdpSocket::bind(any)).expect("a socket");
-    client.connect((address, server.local_addr().expect("an address").port())).expect("an address");
     server.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-    setsockopt(&client, sockopt::UdpGsoSegment, &i32::try_from(SIZE).expect("small")).expect("UDP_SEGMENT");
-    let sent: Vec<u8> = (0..20 * SIZE + 17).map(|i: usize| (i * 7 + i / SIZE).to_le_bytes()[0]).collect();
-    assert_eq!(client.send(&sent).expect("sending"), sent.len());
+    let sent = send_uso(from, address, server.local_addr().expect("an address").port());
     let mut buffer = [0; 2 * SIZE];
     for (i, datagram) in sent.chunks(SIZE).enumerate() {
         let n =
@@ -111,7 +129,7 @@ fn everything() {
 #[test]
 fn jumbo_tcp_and_uso_pass_between_all_pairs_of_kinds() {
     world("jumbo_tcp_and_uso_pass_between_all_pairs_of_kinds", || {
-        let lab = lab("plxt-offload");
+        let lab = lab("plxt-offload", "");
         lab.up();
         everything();
         lab.down();
@@ -121,13 +139,9 @@ fn jumbo_tcp_and_uso_pass_between_all_pairs_of_kinds() {
 #[test]
 fn tagged_jumbo_tcp_and_uso_pass_between_all_pairs_of_kinds() {
     world("tagged_jumbo_tcp_and_uso_pass_between_all_pairs_of_kinds", || {
-        let lab = lab("plxt-tagged");
+        let lab = lab("plxt-tagged", "");
         lab.up();
-        let directory = tempfile::tempdir().expect("a directory");
-        let [source, object] = ["tag.bpf.c", "tag.o"].map(|file| directory.path().join(file).display().to_string());
-        std::fs::write(&source, include_str!("tag.bpf.c")).expect("a program");
-        run(&["clang", "-O2", "-target", "bpf", "-c", &source, "-o", &object]);
-        (0..STATIONS.len()).for_each(|n| tag(n, &object));
+        tag_all();
         everything();
         lab.down();
     });
@@ -159,7 +173,7 @@ fn captured(node: &str, job: impl FnOnce()) -> Vec<String> {
 #[test]
 fn a_wire_without_offloads_sees_complete_checksums() {
     world("a_wire_without_offloads_sees_complete_checksums", || {
-        let lab = lab("plxt-wire");
+        let lab = lab("plxt-wire", "");
         // Checksums that the device cannot do are done before the frame reaches it.
         run(&["ethtool", "-K", "nic4", "tx", "off"]);
         lab.up();

@@ -117,7 +117,11 @@ pub fn udp(from: &str, to: &str, addr: &str) {
 
 /// Checksum errors that the stack of a namespace has counted, all protocols together.
 pub fn checksum_errors(netns: &str) -> u64 {
-    let text = run(&["ip", "netns", "exec", netns, "cat", "/proc/net/snmp", "/proc/net/snmp6"]);
+    checksum_errors_in(&run(&["ip", "netns", "exec", netns, "cat", "/proc/net/snmp", "/proc/net/snmp6"]))
+}
+
+/// The same from what `/proc/net/snmp` and `snmp6` say.
+pub fn checksum_errors_in(text: &str) -> u64 {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     // v4: a line of names, then one of numbers; v6: a name and a number per line
     let v4 = lines.windows(2).filter(|pair| pair[0][0].ends_with(':') && pair[0][0] == pair[1][0]);

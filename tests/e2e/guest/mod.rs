@@ -3,6 +3,7 @@
 
 mod frontend;
 mod hostile;
+mod jumbo;
 mod machine;
 mod testpmd;
 mod vm;

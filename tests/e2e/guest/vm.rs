@@ -41,8 +41,8 @@ fn agreed(name: &str, feature: &str) -> bool {
 }
 
 /// Serves the machines' data in a node, to `clients` one after the other.
-fn serve(netns: &str, clients: usize) -> std::thread::JoinHandle<()> {
-    let listener = inside(netns, || TcpListener::bind("0.0.0.0:80")).expect("a listener");
+pub fn serve(netns: &str, clients: usize) -> std::thread::JoinHandle<()> {
+    let listener = inside(netns, || TcpListener::bind("[::]:80")).expect("a listener");
     std::thread::spawn(move || {
         for _ in 0..clients {
             let (mut stream, _) = listener.accept().expect("a client");
