@@ -6,11 +6,15 @@
 //!
 //! Every entry carries what tells the thing from another of the same name (a namespace's number, a MAC address): what
 //! somebody else has made meanwhile is never touched.
+//!
+//! Lines are only ever added, until more are struck out than stand: then what stands is written to a new file, which is
+//! locked before it takes the place of the old one.
 
 use crate::plan::NetPlace;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -25,6 +29,9 @@ pub(crate) use undo::restore;
 pub const DIRECTORY: &str = "/run/pollux";
 /// How long a killed process may still hold its lock and its socket.
 pub const DYING: Duration = Duration::from_millis(500);
+
+/// Things struck out before a new file is worth writing.
+const MOST_STRUCK: usize = 256;
 
 /// Something that outlives the process unless it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +95,9 @@ pub struct Header {
 #[serde(rename_all = "snake_case")]
 enum Line {
     Start(Header),
-    Make(Thing),
-    /// The n-th `Make` is undone.
+    /// Number, and what it is.
+    Make(usize, Thing),
+    /// The thing of that number is undone.
     Undone(usize),
 }
 
@@ -129,7 +137,13 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Journal {
     file: Flock<File>,
     path: PathBuf,
-    written: usize,
+    /// What stands in it, by number.
+    things: BTreeMap<usize, Thing>,
+    /// Number of the next thing.
+    next: usize,
+    /// Things struck out that are still in the file.
+    struck: usize,
+    header: Header,
     /// What was found of a predecessor and undone, for the log.
     pub cleaned: Vec<String>,
 }
@@ -143,36 +157,65 @@ impl Journal {
         let mut file = lock(&path, name)?;
         let cleaned = clean(&mut file).map_err(fault)?;
         file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
-        let mut journal = Self { file, path: path.clone(), written: 0, cleaned };
+        // of one that was killed while it wrote
+        let _seldom_there = fs::remove_file(successor(&path));
         let header = Header { pid: std::process::id(), socket: socket.to_owned(), boot: boot() };
-        journal.write(&Line::Start(header)).map_err(fault)?;
-        Ok(journal)
+        append(&mut file, &Line::Start(header.clone())).map_err(fault)?;
+        Ok(Self { file, path: path.clone(), things: BTreeMap::new(), next: 0, struck: 0, header, cleaned })
     }
 
     /// Writes down what is about to be made.
     pub fn intend(&mut self, thing: Thing) -> Result<Ticket, StateError> {
-        let path = self.path.clone();
-        self.write(&Line::Make(thing)).map_err(|error| StateError::File { path, error })?;
-        self.written += 1;
-        Ok(Ticket(self.written - 1))
+        let fault = |error| StateError::File { path: self.path.clone(), error };
+        append(&mut self.file, &Line::Make(self.next, thing.clone())).map_err(fault)?;
+        self.things.insert(self.next, thing);
+        self.next += 1;
+        Ok(Ticket(self.next - 1))
     }
 
     /// Strikes out what is gone. If that cannot be written the next start looks for it in vain, which is harmless.
     pub fn strike(&mut self, ticket: Ticket) {
-        let _harmless = self.write(&Line::Undone(ticket.0));
+        let _harmless = append(&mut self.file, &Line::Undone(ticket.0));
+        self.things.remove(&ticket.0);
+        self.struck += 1;
+        if self.struck > MOST_STRUCK.max(self.things.len()) {
+            self.struck = 0;
+            // if it cannot be written the old one goes on
+            let _harmless = self.renew();
+        }
+    }
+
+    /// Writes what stands to a new file.
+    fn renew(&mut self) -> io::Result<()> {
+        let path = successor(&self.path);
+        let new = open_file(&path)?;
+        new.set_len(0)?;
+        let mut new = Flock::lock(new, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)?;
+        append(&mut new, &Line::Start(self.header.clone()))?;
+        for (number, thing) in &self.things {
+            append(&mut new, &Line::Make(*number, thing.clone()))?;
+        }
+        fs::rename(&path, &self.path)?;
+        self.file = new;
+        Ok(())
     }
 
     /// Everything is undone: the journal goes too.
     pub fn finish(self) {
         let _gone = fs::remove_file(&self.path);
     }
+}
 
-    fn write(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
-        // one write: a crash leaves whole lines or a last one that does not parse
-        self.file.write_all(text.as_bytes())
-    }
+fn append(file: &mut File, line: &Line) -> io::Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    // one write: a crash leaves whole lines or a last one that does not parse
+    file.write_all(text.as_bytes())
+}
+
+/// The file that is to replace a journal.
+fn successor(path: &Path) -> PathBuf {
+    path.with_extension("state.new")
 }
 
 fn file_of(directory: &Path, name: &str) -> PathBuf {
@@ -227,19 +270,15 @@ fn read(file: &mut File) -> io::Result<(Option<Header>, Vec<Thing>)> {
     file.rewind()?;
     file.read_to_string(&mut text)?;
     let mut header = None;
-    let mut things = Vec::new();
+    let mut things = BTreeMap::new();
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match line {
             Line::Start(start) => header = Some(start),
-            Line::Make(thing) => things.push(Some(thing)),
-            Line::Undone(n) => {
-                if let Some(thing) = things.get_mut(n) {
-                    *thing = None;
-                }
-            }
+            Line::Make(number, thing) => drop(things.insert(number, thing)),
+            Line::Undone(number) => drop(things.remove(&number)),
         }
     }
-    Ok((header, things.into_iter().flatten().collect()))
+    Ok((header, things.into_values().collect()))
 }
 
 fn read_header(file: &mut File) -> Option<Header> {
@@ -255,10 +294,14 @@ pub fn header(directory: &Path, name: &str) -> Option<Header> {
 /// The live process that holds the journal of `name`.
 #[must_use]
 pub fn holder(directory: &Path, name: &str) -> Option<u32> {
-    let file = File::open(file_of(directory, name)).ok()?;
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Err((mut file, Errno::EWOULDBLOCK)) => read_header(&mut file).map(|header| header.pid),
-        _ => None,
+    let path = file_of(directory, name);
+    loop {
+        match Flock::lock(File::open(&path).ok()?, FlockArg::LockSharedNonblock) {
+            Err((mut file, Errno::EWOULDBLOCK)) => return read_header(&mut file).map(|header| header.pid),
+            // its successor may be held
+            Ok(file) if !is_at(&file, &path) => {}
+            _ => return None,
+        }
     }
 }
 
@@ -266,17 +309,20 @@ pub fn holder(directory: &Path, name: &str) -> Option<u32> {
 pub fn wait_and_clean(directory: &Path, name: &str) -> Result<Vec<String>, StateError> {
     let path = file_of(directory, name);
     let fault = |error| StateError::File { path: path.clone(), error };
-    if !path.exists() {
-        return Ok(Vec::new());
+    loop {
+        let opened = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.map_err(fault)?,
+        };
+        let mut file = Flock::lock(opened, FlockArg::LockExclusive).map_err(|(_, error)| fault(error.into()))?;
+        // Another has taken its place: the switch wrote a new one, or has ended.
+        if !is_at(&file, &path) {
+            continue;
+        }
+        let cleaned = clean(&mut file).map_err(fault)?;
+        fs::remove_file(&path).map_err(fault)?;
+        return Ok(cleaned);
     }
-    let opened = OpenOptions::new().read(true).write(true).open(&path).map_err(fault)?;
-    let mut file = Flock::lock(opened, FlockArg::LockExclusive).map_err(|(_, error)| fault(error.into()))?;
-    if !is_at(&file, &path) {
-        return Ok(Vec::new());
-    }
-    let cleaned = clean(&mut file).map_err(fault)?;
-    fs::remove_file(&path).map_err(fault)?;
-    Ok(cleaned)
 }
 
 #[cfg(test)]

@@ -86,3 +86,44 @@ fn waiting_for_a_switch_that_is_gone_cleans_up_once() {
     assert!(wait_and_clean(&scratch.0, "t").unwrap().is_empty());
     assert!(!left.exists() && !file_of(&scratch.0, "t").exists());
 }
+
+#[test]
+fn a_journal_does_not_grow_with_what_comes_and_goes() {
+    let scratch = Scratch::new("renewed");
+    let mut journal = scratch.open().unwrap();
+    let left = scratch.0.join("left.sock");
+    journal.intend(socket(left.clone())).unwrap();
+    let size = || fs::metadata(file_of(&scratch.0, "t")).unwrap().len();
+    let mut largest = 0;
+    for n in 0..5000 {
+        let ticket = journal.intend(socket(scratch.0.join(format!("{n}.sock")))).unwrap();
+        journal.strike(ticket);
+        largest = largest.max(size());
+    }
+    assert!(largest < 64 << 10, "{largest} bytes");
+    assert_eq!(holder(&scratch.0, "t"), Some(std::process::id()), "the new file is locked too");
+    assert!(scratch.open().unwrap_err().to_string().contains("is running already"));
+    fs::write(&left, "").unwrap();
+    scratch.abandon(journal);
+    assert_eq!(holder(&scratch.0, "t"), None);
+    assert_eq!(wait_and_clean(&scratch.0, "t").unwrap(), [format!("socket {}", left.display())]);
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0, "nothing else is left");
+}
+
+#[test]
+fn who_waits_for_the_end_is_not_misled_by_a_new_file() {
+    let scratch = Scratch::new("waited");
+    let mut journal = scratch.open().unwrap();
+    let waiter = std::thread::spawn({
+        let directory = scratch.0.clone();
+        move || wait_and_clean(&directory, "t").unwrap()
+    });
+    for n in 0..2000 {
+        let ticket = journal.intend(socket(scratch.0.join(format!("{n}.sock")))).unwrap();
+        journal.strike(ticket);
+    }
+    assert!(!waiter.is_finished(), "the switch lives");
+    drop(journal);
+    assert!(waiter.join().unwrap().is_empty());
+    assert!(!file_of(&scratch.0, "t").exists());
+}
