@@ -244,10 +244,11 @@ fn up(file: &str, socket: &Path) -> Result<(), Failure> {
         return Err(Failure { code: PERMISSION, text });
     }
     lab::up(file, &plan, socket)?;
+    lab::booted(&plan, socket)?;
     print(&format!(
         "lab `{}` is up: {} nodes, {} ports; log in {}\n",
         plan.name,
-        plan.nodes.len(),
+        plan.nodes.len() + plan.machines.len(),
         plan.ports.len(),
         lab::log_file(&plan.name).display()
     ))

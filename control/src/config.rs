@@ -43,7 +43,7 @@ pub struct Config {
     /// Broadcast segments by name.
     #[serde(default)]
     pub domains: Named<Domain>,
-    /// Network namespaces made at start and removed at stop, by name.
+    /// Network namespaces and virtual machines, made at start and removed at stop, by name.
     #[serde(default)]
     pub nodes: Named<Node>,
     /// Ports by name.
@@ -222,10 +222,49 @@ pub enum FixedKind {
     Filter,
 }
 
-/// A network namespace of the lab; it has no settings yet.
+/// A station of the lab.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Node {}
+pub struct Node {
+    /// What it is.
+    #[serde(default)]
+    pub kind: NodeKind,
+    /// qemu: the kernel to boot.
+    pub kernel: Option<String>,
+    /// qemu: the initramfs.
+    pub initrd: Option<String>,
+    /// qemu: more words for the kernel's command line.
+    pub append: Option<String>,
+    /// qemu: memory. Default 256M.
+    pub memory: Option<Size>,
+    /// qemu: virtual processors. Default 1.
+    pub cpus: Option<u16>,
+    /// qemu: by what the machine is run.
+    #[serde(default)]
+    pub accel: Accel,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// A network namespace.
+    #[default]
+    Namespace,
+    /// A virtual machine on vhost-user ports.
+    Qemu,
+}
+
+/// By what a virtual machine is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Accel {
+    /// Emulated: everywhere.
+    #[default]
+    Tcg,
+    /// By the processor: needs /dev/kvm.
+    Kvm,
+}
 
 /// A port, in the file and in `POST /v1/ports`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! Labs: `up` starts the switch in the background and waits for it, `down` stops it and waits until it is gone.
 //!
-//! Nobody sleeps here. `up` reads the standard output of the switch, which says "ready" or what went wrong; `down` waits
+//! `up` reads the standard output of the switch, which says "ready" or what went wrong, and asks until its virtual machines
+//! have booted; `down` waits
 //! for the lock of the journal, which the kernel releases when the process is gone.
 
 mod trial;
@@ -9,9 +10,10 @@ pub use trial::{Report, run as test};
 
 use crate::client::Client;
 use crate::command::Failure;
-use crate::plan::Plan;
+use crate::plan::{Plan, PortPlan, Shape};
 use crate::state::{self, DIRECTORY};
-use crate::view::{Status, Stopped};
+use crate::switch::console;
+use crate::view::{Ports, Status, Stopped};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{DirBuilder, File};
@@ -20,12 +22,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the background half writes when every port is up.
 pub const READY: &str = "ready";
 /// Longest that an orderly stop takes with a thousand ports.
 const STOPPING: Duration = Duration::from_secs(60);
+
+/// Longest that a machine may take to boot; emulated ones take seconds.
+const BOOTING: Duration = Duration::from_secs(120);
+/// How often one looks whether it has.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Starts the switch in the background; returns when every port is up.
 pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
@@ -42,6 +49,27 @@ pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
         words.join("\n")
     };
     Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::cli::FAILED), text: said })
+}
+
+/// Waits until every virtual machine has taken its ports.
+pub fn booted(plan: &Plan, socket: &Path) -> Result<(), Failure> {
+    let client = Client::new(socket);
+    let end = Instant::now() + BOOTING;
+    loop {
+        let ports: Ports = client.get("/v1/ports")?;
+        let waits = |port: &&PortPlan| matches!(&port.shape, Shape::VhostUser(offer) if offer.station.is_some());
+        let down = |port: &&PortPlan| ports.ports.iter().any(|it| it.name == port.name && it.link != "up");
+        let Some(port) = plan.ports.iter().filter(waits).find(down) else { return Ok(()) };
+        if Instant::now() > end {
+            let machine = plan.machines.iter().map(|machine| console(&plan.name, &machine.name).display().to_string());
+            let what = format!("port `{}` has no guest after {} s", port.name, BOOTING.as_secs());
+            return Err(Failure::new(format!(
+                "{what}; what the machines say is in {}",
+                machine.collect::<Vec<_>>().join(", ")
+            )));
+        }
+        std::thread::sleep(GLANCE);
+    }
 }
 
 /// Where the background half logs to.

@@ -4,7 +4,7 @@
 //! pair of port kinds. Waits are for conditions: iperf3's own "Server listening".
 
 use crate::netns;
-use crate::plan::{IpNet, NetPlace, Plan};
+use crate::plan::{IpNet, NetPlace, Plan, PortPlan, Shape};
 use crate::text::table;
 use serde::Serialize;
 use std::io::{self, BufRead, BufReader};
@@ -77,7 +77,8 @@ struct End<'a> {
     port: &'a str,
     kind: &'static str,
     domain: &'a str,
-    place: &'a NetPlace,
+    /// None: in a virtual machine, which can be called and does not call.
+    place: Option<&'a NetPlace>,
     ifname: &'a str,
     nets: &'a [IpNet],
 }
@@ -98,7 +99,7 @@ type Pair<'a> = (End<'a>, End<'a>, IpAddr);
 fn pairs(plan: &Plan) -> Vec<Pair<'_>> {
     let ends = ends(plan);
     let mut pairs = Vec::new();
-    for from in &ends {
+    for from in ends.iter().filter(|end| end.place.is_some()) {
         for to in ends.iter().filter(|to| to.port != from.port && to.domain == from.domain) {
             let near = |net: &&IpNet| from.nets.iter().any(|mine| mine.contains(net.addr));
             if let Some(net) = to.nets.iter().find(near) {
@@ -110,21 +111,15 @@ fn pairs(plan: &Plan) -> Vec<Pair<'_>> {
 }
 
 fn ends(plan: &Plan) -> Vec<End<'_>> {
-    let end = |port: &'_ crate::plan::PortPlan| port.netdev().filter(|netdev| !netdev.ip.is_empty()).map(|_| ());
-    let with_ip = plan.ports.iter().filter(|port| end(port).is_some());
-    with_ip
-        .filter_map(|port| {
-            let netdev = port.netdev()?;
-            Some(End {
-                port: &port.name,
-                kind: port.kind().name(),
-                domain: &port.domain,
-                place: &netdev.place,
-                ifname: &netdev.ifname,
-                nets: &netdev.ip,
-            })
-        })
-        .collect()
+    plan.ports.iter().filter_map(end).filter(|end| !end.nets.is_empty()).collect()
+}
+
+fn end(port: &PortPlan) -> Option<End<'_>> {
+    let (place, ifname, nets) = match (&port.shape, port.netdev()) {
+        (Shape::VhostUser(offer), _) => (None, "", &offer.station.as_ref()?.ip),
+        (_, netdev) => netdev.map(|netdev| (Some(&netdev.place), netdev.ifname.as_str(), &netdev.ip))?,
+    };
+    Some(End { port: &port.name, kind: port.kind().name(), domain: &port.domain, place, ifname, nets })
 }
 
 fn ping_all(pairs: &[Pair<'_>]) -> Vec<Ping> {
@@ -151,7 +146,7 @@ fn ping((from, to, addr): &Pair<'_>) -> Ping {
     let mut command = Command::new("ping");
     command.args(["-n", "-q", "-c", "3", "-i", "0.01", "-W", "1", "-w", "5", "-I", from.ifname]).arg(addr.to_string());
     let mut result = Ping { from: from.port.to_owned(), to: to.port.to_owned(), ..Ping::default() };
-    match in_place(from.place, || command.output()) {
+    match in_place(from.place.unwrap_or(&NetPlace::Host), || command.output()) {
         Ok(output) => read_ping(&output, &mut result),
         Err(error) => result.error = error,
     }
@@ -192,7 +187,7 @@ fn read_ping(output: &Output, result: &mut Ping) {
 /// The first pair of every ordered pair of kinds.
 fn one_per_kinds<'a, 'b>(pairs: &'b [Pair<'a>]) -> Vec<&'b Pair<'a>> {
     let mut chosen: Vec<&Pair<'_>> = Vec::new();
-    for pair in pairs {
+    for pair in pairs.iter().filter(|(_, to, _)| to.place.is_some()) {
         let same = |other: &&Pair<'_>| (other.0.kind, other.1.kind) == (pair.0.kind, pair.1.kind);
         if !chosen.iter().any(same) {
             chosen.push(pair);
@@ -214,11 +209,11 @@ fn iperf(pair: &Pair<'_>) -> Tcp {
 
 fn transfer(from: &End<'_>, to: &End<'_>, addr: IpAddr) -> Result<Output, String> {
     let addr = addr.to_string();
-    let mut server = in_place(to.place, || serve(&addr))?;
+    let mut server = in_place(to.place.unwrap_or(&NetPlace::Host), || serve(&addr))?;
     // `timeout`: a connection that breaks in the middle would keep iperf3 waiting for ever
     let mut client = Command::new("timeout");
     client.args(["-k", "1", "15", "iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-c", &addr]);
-    let output = in_place(from.place, || client.output());
+    let output = in_place(from.place.unwrap_or(&NetPlace::Host), || client.output());
     // it ends by itself after one client, unless that never came
     let _ = server.kill();
     let _ = server.wait();

@@ -1,9 +1,9 @@
 //! A vhost-user port, checked.
 
-use super::port::mtu;
-use super::{Check, Plan, PortPlan, Shape};
+use super::port::{addresses, mtu};
+use super::{Check, Plan, PortPlan, Shape, names};
 use crate::config::Port;
-use crate::vhost::Offer;
+use crate::vhost::{Offer, Station};
 use dataplane::pmd::vhost::MAX_PAIRS;
 use std::path::Path;
 
@@ -32,6 +32,30 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
         let what = format!("{pairs} queue pairs are out of range");
         check.bad(&format!("{path}.queues"), what, format!("write 1 to {MAX_PAIRS}"));
     }
-    let mtu = mtu(port, &path, plan, check);
-    Some(Offer { socket: socket.into(), role: port.role.unwrap_or_default(), pairs: pairs.clamp(1, MAX_PAIRS), mtu })
+    Some(Offer {
+        socket: socket.into(),
+        role: port.role.unwrap_or_default(),
+        pairs: pairs.clamp(1, MAX_PAIRS),
+        mtu: mtu(port, &path, plan, check),
+        station: station(port, &path, plan, check),
+    })
+}
+
+/// The machine of the lab behind the port, if there is one.
+fn station(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option<Station> {
+    let Some(node) = &port.node else {
+        for (key, there) in [("mac", port.mac.is_some()), ("ip", !port.ip.is_empty())] {
+            if there {
+                let what = format!("`{key}` of a guest that is not a machine of this lab");
+                check.bad(&format!("{path}.{key}"), what, "add `node: MACHINE`, or set it in the guest");
+            }
+        }
+        return None;
+    };
+    if !plan.machines.iter().any(|machine| machine.name == *node) {
+        let remedy = names::choose(node, plan.machines.iter().map(|machine| machine.name.as_str()));
+        check.bad(&format!("{path}.node"), format!("there is no machine `{node}`"), remedy);
+    }
+    let mac = port.mac.as_deref().and_then(|text| names::mac(text, &format!("{path}.mac"), check));
+    Some(Station { node: node.clone(), mac, ip: addresses(port, path, check) })
 }

@@ -6,6 +6,7 @@
 
 mod domain;
 mod guest;
+mod machine;
 mod macvlan;
 mod memory;
 mod names;
@@ -14,12 +15,13 @@ mod port;
 mod unique;
 mod vlan;
 
+pub use machine::MachinePlan;
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
 pub use policy::spell_protocols;
 pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
 pub use vlan::spell as spell_vlan;
 
-use crate::config::{Config, FixedKind, Hugepages, Poll, Port, Worker};
+use crate::config::{Config, FixedKind, Hugepages, NodeKind, Poll, Port, Worker};
 use crate::document::{Document, Places};
 use crate::machine::Machine;
 use crate::problem::{Problem, Problems};
@@ -56,6 +58,8 @@ pub struct Plan {
     pub domains: Vec<DomainPlan>,
     /// Namespaces to make.
     pub nodes: Vec<String>,
+    /// Virtual machines to start.
+    pub machines: Vec<MachinePlan>,
     /// Ports in file order.
     pub ports: Vec<PortPlan>,
     /// Mirrors in file order.
@@ -142,6 +146,7 @@ impl Plan {
             fdb_entries: 0,
             domains: Vec::new(),
             nodes: Vec::new(),
+            machines: Vec::new(),
             ports: Vec::new(),
             mirrors: Vec::new(),
         }
@@ -190,7 +195,7 @@ pub fn is_name(name: &str) -> bool {
 pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
     let mut check = Check { places: Some(&document.places), found: Vec::new() };
     let config = &document.config;
-    let mut plan = outline(config, machine, &mut check);
+    let mut plan = outline((config, &document.file), machine, &mut check);
     add_ports(&mut plan, config, machine, &mut check);
     macvlan::anchors(config, &mut check);
     macvlan::quiet_uplinks(&mut plan, config);
@@ -246,7 +251,7 @@ pub fn change_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> R
 }
 
 /// Everything but the ports.
-fn outline(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Plan {
+fn outline((config, file): (&Config, &str), machine: &Machine, check: &mut Check<'_>) -> Plan {
     names::check(&config.name, "name", names::LONG, check);
     let fdb_entries = memory::fdb_entries(config, check);
     for name in config.nodes.names() {
@@ -260,7 +265,13 @@ fn outline(config: &Config, machine: &Machine, check: &mut Check<'_>) -> Plan {
         hugepages: config.memory.hugepages,
         fdb_entries,
         domains: config.domains.iter().map(|(name, d)| domain::domain(name, d, fdb_entries, check)).collect(),
-        nodes: config.nodes.names().map(str::to_owned).collect(),
+        nodes: config
+            .nodes
+            .iter()
+            .filter(|(_, n)| n.kind == NodeKind::Namespace)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        machines: machine::machines(config, file, check),
         ports: Vec::new(),
         mirrors: Vec::new(),
     }

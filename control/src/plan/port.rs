@@ -219,7 +219,7 @@ fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
         PortKind::Veth | PortKind::Tap => &["node", "netns", "pid", "ifname", "mac", "ip", "mtu", "queues"],
         PortKind::Null => &["mac"],
         PortKind::Ring => &["peer", "mac"],
-        PortKind::VhostUser => &["socket", "role", "queues", "mtu", "mac"],
+        PortKind::VhostUser => &["socket", "role", "queues", "mtu", "node", "mac", "ip", "mac"],
     };
     for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
         let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");
@@ -355,7 +355,7 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlac
     port.pid.map_or(NetPlace::Host, NetPlace::Pid)
 }
 
-fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
+pub(super) fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for (i, text) in port.ip.iter().enumerate() {
         match IpNet::parse(text) {

@@ -6,7 +6,11 @@
 
 mod layer2;
 mod link;
+mod machines;
 mod report;
+
+use machines::Vm;
+pub use machines::console;
 mod words;
 
 use crate::config::{Hugepages, Poll, Port};
@@ -56,6 +60,7 @@ pub struct Switch {
     domains: BTreeMap<String, DomainId>,
     ports: Vec<LivePort>,
     nodes: Vec<(String, u64, Ticket)>,
+    machines: Vec<Vm>,
     cables: Cables,
     gone: UnboundedSender<LinkNews>,
     guests: UnboundedSender<(String, News)>,
@@ -115,6 +120,7 @@ impl Switch {
             domains: BTreeMap::new(),
             ports: Vec::new(),
             nodes: Vec::new(),
+            machines: Vec::new(),
             cables: Cables::default(),
             gone,
             guests,
@@ -148,6 +154,12 @@ impl Switch {
         }
         self.set_filters()?;
         self.set_mirrors().map_err(|error| ("mirrors".to_owned(), error.to_string()))?;
+        for machine in self.plan.machines.clone() {
+            let started = Vm::start(&self.plan, &machine);
+            let what = "starting qemu-system-x86_64 (Debian: `apt install qemu-system-x86`)";
+            let path = || format!("nodes.{}", machine.name);
+            self.machines.push(started.map_err(|error| (path(), format!("{what}: {error}")))?);
+        }
         self.started = Instant::now();
         Ok(())
     }
@@ -285,6 +297,7 @@ impl Switch {
     /// Once a second.
     pub fn tick(&mut self) {
         self.engine.tick();
+        self.machines.iter_mut().for_each(Vm::look);
         let ended = |plan: &PortPlan| match plan.interface() {
             Some((NetPlace::Pid(pid), _)) => !std::path::Path::new(&format!("/proc/{pid}")).exists(),
             _ => false,
@@ -299,6 +312,7 @@ impl Switch {
 
     /// Removes everything, last made first; says whether every frame came home.
     pub fn stop(mut self) -> StopReport {
+        self.machines.clear();
         while let Some(port) = self.ports.pop() {
             if let PortState::Open(open) = port.state {
                 ports::close(&mut self.workshop(), &port.plan.name, *open);

@@ -25,6 +25,8 @@ mod wire;
 pub use guest::Guest;
 pub use shown::{GuestView, PairView};
 
+use crate::plan::IpNet;
+use dataplane::eth::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +53,27 @@ pub struct Offer {
     pub pairs: u16,
     /// Largest MTU the guest may be told.
     pub mtu: u32,
+    /// The machine of the lab that is the guest.
+    pub station: Option<Station>,
+}
+
+impl Offer {
+    /// The machine's name.
+    #[must_use]
+    pub fn node(&self) -> Option<&String> {
+        self.station.as_ref().map(|station| &station.node)
+    }
+}
+
+/// A machine of the lab, as one of its ports sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Station {
+    /// Its name.
+    pub node: String,
+    /// The address of its device.
+    pub mac: Option<MacAddr>,
+    /// Its IP addresses.
+    pub ip: Vec<IpNet>,
 }
 
 /// What happened to a guest.

@@ -16,6 +16,9 @@ pub struct GuestView {
     pub queues: u16,
     /// Largest MTU.
     pub mtu: u32,
+    /// The address that the file gives the guest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mac: Option<String>,
     /// A front end is connected.
     pub connected: bool,
     /// Times one was.
@@ -50,6 +53,20 @@ pub struct PairView {
     pub kicks: u64,
 }
 
+impl From<&Offer> for GuestView {
+    /// Before there is a guest.
+    fn from(offer: &Offer) -> Self {
+        Self {
+            socket: offer.socket.display().to_string(),
+            role: offer.role,
+            queues: offer.pairs,
+            mtu: offer.mtu,
+            mac: offer.station.as_ref().and_then(|station| station.mac).map(|mac| mac.to_string()),
+            ..Self::default()
+        }
+    }
+}
+
 impl GuestView {
     /// As things are now.
     #[must_use]
@@ -65,10 +82,6 @@ impl GuestView {
             kicks: answer.kicks,
         };
         Self {
-            socket: offer.socket.display().to_string(),
-            role: offer.role,
-            queues: offer.pairs,
-            mtu: offer.mtu,
             connected: status.connected,
             sessions: status.sessions,
             last: status.last,
@@ -77,6 +90,7 @@ impl GuestView {
             protocol: owned(features::protocol_names(status.protocol)),
             memory: status.memory,
             pairs: guest.report().into_iter().enumerate().map(pair).collect(),
+            ..Self::from(offer)
         }
     }
 
@@ -127,9 +141,21 @@ impl GuestView {
         text
     }
 
-    /// The arguments that give a QEMU guest this port. Without `reconnect` the guest would be lost with the switch.
+    /// The arguments that give a QEMU guest this port, and memory that the switch can see.
     #[must_use]
     pub fn qemu_args(&self, name: &str, memory: &str) -> String {
+        format!("{} {}\n", Self::memory_args(memory), self.port_args(name))
+    }
+
+    /// Memory of a QEMU guest that the switch can see.
+    #[must_use]
+    pub fn memory_args(memory: &str) -> String {
+        format!("-object memory-backend-memfd,id=mem,size={memory},share=on -numa node,memdev=mem")
+    }
+
+    /// This port of a QEMU guest. Without `reconnect` the guest would lose it with the switch.
+    #[must_use]
+    pub fn port_args(&self, name: &str) -> String {
         let end = match self.role {
             Role::Server => "reconnect=1",
             Role::Client => "server=on,wait=off",
@@ -140,16 +166,15 @@ impl GuestView {
         };
         let mtu = if self.mtu == 1500 { String::new() } else { format!(",host_mtu={}", self.mtu) };
         format!(
-            "-object memory-backend-memfd,id=mem,size={memory},share=on -numa node,memdev=mem \
-             -chardev socket,id={name},path={},{end} -netdev vhost-user,id={name},chardev={name}{queues} \
-             -device virtio-net-pci,netdev={name},mac={}{several}{mtu}\n",
+            "-chardev socket,id={name},path={},{end} -netdev vhost-user,id={name},chardev={name}{queues} \
+             -device virtio-net-pci,netdev={name},mac={}{several}{mtu}",
             self.socket,
-            self.mac()
+            self.mac.clone().unwrap_or_else(|| self.own_mac().to_string())
         )
     }
 
     /// An address for the guest, always the same and its own: QEMU would give the same to all.
-    fn mac(&self) -> MacAddr {
+    fn own_mac(&self) -> MacAddr {
         // FNV-1a: spreads names, and stays the same from version to version
         let hash = self
             .socket

@@ -180,3 +180,21 @@ fn memory_that_is_not_shared_gets_one_line_with_the_flag_to_add() {
         lab.down();
     });
 }
+
+/// `configs/vm.yaml` as it is: two machines, a TAP and a veth host, by `lab up`, `lab test` and `lab down`.
+#[test]
+fn the_lab_of_two_machines_comes_up_and_passes() {
+    image();
+    world("the_lab_of_two_machines_comes_up_and_passes", || {
+        let before = Traces::now();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/vm.yaml");
+        crate::lab::pollux(&["lab", "up", file]).ok();
+        assert!(up("vm1") && up("vm2"));
+        let report = crate::lab::pollux(&["lab", "test", file]).ok();
+        // from each namespace to each machine and to the other namespace
+        assert_eq!(report.matches(" ok").count(), 6, "{report}");
+        balanced();
+        crate::lab::pollux(&["lab", "down", file]).ok();
+        before.gone();
+    });
+}

@@ -21,6 +21,7 @@ use nix::libc;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -182,16 +183,25 @@ impl GuestMemory {
     }
 
     #[allow(dead_code)]
-    /// Starts to fetch what lies at a guest address, if anything does.
+    /// `len` bytes at a guest address, if they lie in one region.
     #[inline]
-    pub(super) fn prefetch(&self, addr: u64) {
+    pub(super) fn run(&self, addr: u64, len: usize) -> Option<Run<'_>> {
+        let (at, n) = self.piece(addr, len)?;
+        (n == len).then_some(Run { at, len, _memory: PhantomData })
+    }
+
+    /// Starts to fetch the two cache lines at a guest address, if there is memory: a header, and the frame's own. `write`
+    /// takes them from the guest's core at once, which a write would have to do.
+    #[inline]
+    pub(super) fn prefetch(&self, addr: u64, write: bool) {
         #[cfg(target_arch = "x86_64")]
         if let Some((at, _)) = self.piece(addr, 1) {
-            // SAFETY: a hint; it faults on no address.
-            unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.as_ptr().cast()) };
+            for at in [at.as_ptr(), at.as_ptr().wrapping_add(64)] {
+                fetch(at, write);
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = addr;
+        let _ = (addr, write);
     }
 
     /// The area of `len` bytes at an address of the front end's process; `None` if it does not lie in one region or its
@@ -205,6 +215,52 @@ impl GuestMemory {
         // SAFETY: G1: off < len.
         let base = unsafe { region.host.add(usize::try_from(off).ok()?) };
         (base.addr().get() % align == 0).then(|| Area { base, len, _memory: Arc::clone(self) })
+    }
+}
+
+/// Bytes of guest memory in one piece, looked up once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    at: NonNull<u8>,
+    len: usize,
+    /// G1 holds as long as this borrow.
+    _memory: PhantomData<&'a GuestMemory>,
+}
+
+impl Run<'_> {
+    /// Copies bytes out, from `from` on.
+    ///
+    /// # Panics
+    /// When they do not lie inside: a bug of ours.
+    #[inline]
+    pub(super) fn read(&self, from: usize, out: &mut [u8]) {
+        assert!(from <= self.len && out.len() <= self.len - from);
+        // SAFETY: G1 for the range, just checked; `out` is ours alone; G3.
+        unsafe { std::ptr::copy_nonoverlapping(self.at.as_ptr().add(from), out.as_mut_ptr(), out.len()) };
+    }
+
+    /// Copies bytes in, from `to` on.
+    ///
+    /// # Panics
+    /// When they do not lie inside: a bug of ours.
+    #[inline]
+    pub(super) fn write(&self, to: usize, bytes: &[u8]) {
+        assert!(to <= self.len && bytes.len() <= self.len - to);
+        // SAFETY: G1 for the range, just checked, which no Rust value overlaps (G3).
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.as_ptr().add(to), bytes.len()) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn fetch(at: *const u8, write: bool) {
+    use core::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+    if write {
+        // SAFETY: a hint; it faults on no address.
+        unsafe { _mm_prefetch::<{ _MM_HINT_ET0 }>(at.cast()) };
+    } else {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<{ _MM_HINT_T0 }>(at.cast()) };
     }
 }
 

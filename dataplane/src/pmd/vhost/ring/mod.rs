@@ -209,6 +209,8 @@ pub enum RingError {
 pub(super) trait Ring {
     /// Takes the next chain: its buffers are added to `chain`. `None`: there is none.
     fn take(&mut self, chain: &mut Chain, to_write: bool) -> Result<Option<Head>, RingFault>;
+    /// Starts to fetch the buffers of up to `n` chains to come. Whatever it reads is only a hint.
+    fn prefetch(&mut self, n: u16, to_write: bool);
     /// Where it is.
     fn mark(&self) -> Mark;
     /// Goes back: what was taken since, and not given, is available again.

@@ -137,7 +137,7 @@ impl Packed {
 }
 
 impl Ring for Packed {
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, chain: &mut Chain, to_write: bool) -> Result<Option<Head>, RingFault> {
         if !self.is_available(self.next) {
             return Ok(None);
@@ -157,6 +157,17 @@ impl Ring for Packed {
             }
         }
         Err(RingFault::Endless(self.size))
+    }
+
+    #[inline]
+    fn prefetch(&mut self, n: u16, to_write: bool) {
+        if !self.is_available(self.next) {
+            return;
+        }
+        for i in 0..n.min(self.size) {
+            let at = DESC * usize::from(self.after(self.next, i).index);
+            self.memory.prefetch(u64::from_le(self.desc.u64(at).load(Ordering::Relaxed)), to_write);
+        }
     }
 
     #[inline]

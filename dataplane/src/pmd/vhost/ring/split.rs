@@ -102,7 +102,7 @@ impl Split {
     }
 
     /// The chain that begins at `head`; its bytes.
-    #[inline]
+    #[inline(always)]
     fn walk(&self, head: u16, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
         let (mut i, mut bytes) = (head, 0);
         for _ in 0..self.size {
@@ -123,6 +123,7 @@ impl Split {
     }
 
     /// The chain in an indirect table, which begins at its first descriptor (§2.7.5.3).
+    #[cold]
     fn walk_table(&self, table: &Desc, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
         let n = table.table(self.size)?;
         if !self.indirect {
@@ -149,7 +150,7 @@ impl Split {
 }
 
 impl Ring for Split {
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, chain: &mut Chain, to_write: bool) -> Result<Option<Head>, RingFault> {
         if self.next == self.seen {
             self.seen = self.look()?;
@@ -162,6 +163,20 @@ impl Ring for Split {
         let bytes = self.walk(id, chain, to_write)?;
         self.next = self.next.wrapping_add(1);
         Ok(Some(Head { id, slots: 1, bytes }))
+    }
+
+    #[inline]
+    fn prefetch(&mut self, n: u16, to_write: bool) {
+        if self.next == self.seen {
+            // A fault is found by `take`.
+            self.seen = self.look().unwrap_or(self.seen);
+        }
+        for i in 0..n.min(self.seen.wrapping_sub(self.next)) {
+            let slot = self.slot(self.next.wrapping_add(i));
+            let head = u16::from_le(self.avail.u16(RING + 2 * slot).load(Ordering::Relaxed));
+            let at = DESC * usize::from(head & (self.size - 1));
+            self.memory.prefetch(u64::from_le(self.desc.u64(at).load(Ordering::Relaxed)), to_write);
+        }
     }
 
     #[inline]
