@@ -98,6 +98,7 @@ pub fn router(supervisor: mpsc::Sender<Message>) -> Router {
         .route("/v1/fdb", get(|s: Supervisor| show(s, Switch::fdb)).post(pin).delete(unpin))
         .route("/v1/fdb/flush", post(flush))
         .route("/v1/events", get(|s: Supervisor| show(s, Switch::events)))
+        .route("/v1/groups", get(|s: Supervisor| show(s, Switch::groups)))
         .route("/v1/stats", get(|s: Supervisor| show(s, Switch::stats)))
         .route("/v1/stop", post(stop))
         .fallback(nothing_here)
@@ -268,6 +269,6 @@ async fn stop(State(supervisor): Supervisor) -> Result<Json<Stopped>, Refusal> {
 
 async fn nothing_here(request: axum::extract::Request) -> Refusal {
     let what = format!("there is no {} {}", request.method(), request.uri().path());
-    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats, /v1/events; POST /v1/ports, /v1/fdb, /v1/fdb/flush, /v1/stop; PATCH /v1/ports/NAME; DELETE /v1/ports/NAME, /v1/fdb";
+    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats, /v1/events, /v1/groups; POST /v1/ports, /v1/fdb, /v1/fdb/flush, /v1/stop; PATCH /v1/ports/NAME; DELETE /v1/ports/NAME, /v1/fdb";
     refusal(StatusCode::NOT_FOUND, Problem::new("", what, remedy))
 }

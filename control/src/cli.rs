@@ -72,6 +72,8 @@ pub enum Command {
     Stats(Json),
     /// What guards and the forwarding table noticed
     Events(Json),
+    /// Multicast groups that snooping knows, and who has asked for them
+    Groups(Json),
     /// Add, change or remove a port of the running switch
     #[command(subcommand)]
     Port(PortChange),

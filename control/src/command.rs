@@ -98,6 +98,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ports { name: None, json } => show(&client, "/v1/ports", json, text::ports),
         Command::Ports { name: Some(name), json } => show_port(&client, &name, json),
         Command::Stats(json) => show(&client, "/v1/stats", json, text::stats),
+        Command::Groups(json) => show(&client, "/v1/groups", json, text::groups),
         Command::Events(json) => show(&client, "/v1/events", json, text::events),
         Command::Fdb { json, change: None } => show(&client, "/v1/fdb", json, text::fdb),
         Command::Fdb { change: Some(change), .. } => change::fdb(&client, change),

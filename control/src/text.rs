@@ -1,6 +1,6 @@
 //! Answers for people: aligned tables, plain enough for a pipe.
 
-use crate::view::{Domain, Events, Fdb, Port, PortStats, Ports, Stats, Status};
+use crate::view::{Domain, Events, Fdb, Groups, Port, PortStats, Ports, Stats, Status};
 use std::fmt::Write;
 
 /// A table with its columns as wide as their widest cell. Columns named in `right` are numbers.
@@ -142,6 +142,23 @@ fn layer2(port: &Port) -> Vec<String> {
     vec![port.name.clone(), port.role.clone(), port.vlan.clone(), port.control_protocols.clone(), other]
 }
 
+fn vlan_text(vlan: u16) -> String {
+    if vlan == 0 { "-".to_owned() } else { vlan.to_string() }
+}
+
+/// `pollux groups`.
+#[must_use]
+pub fn groups(groups: &Groups) -> String {
+    let asked = groups.groups.iter().map(|group| {
+        let ports: Vec<_> = group.ports.iter().map(|(port, seconds)| format!("{port} ({seconds}s)")).collect();
+        vec![group.domain.clone(), vlan_text(group.vlan), group.group.clone(), ports.join(" ")]
+    });
+    let routers = groups.routers.iter().map(|router| {
+        vec![router.domain.clone(), vlan_text(router.vlan), "all (router)".to_owned(), router.port.clone()]
+    });
+    table(&["DOMAIN", "VLAN", "GROUP", "PORTS"], &asked.chain(routers).collect::<Vec<_>>(), &[])
+}
+
 /// `pollux events`.
 #[must_use]
 pub fn events(events: &Events) -> String {
@@ -160,7 +177,7 @@ pub fn fdb(fdb: &Fdb) -> String {
     let row = |entry: &crate::view::FdbEntry| {
         let age = if entry.kind != "learned" { "-".to_owned() } else { format!("{}s", entry.age_s) };
         let port = if entry.port.is_empty() { "-".to_owned() } else { entry.port.clone() };
-        let vlan = if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() };
+        let vlan = vlan_text(entry.vlan);
         vec![entry.domain.clone(), vlan, entry.mac.clone(), port, entry.kind.clone(), age]
     };
     let rows: Vec<_> = fdb.entries.iter().map(row).collect();

@@ -332,6 +332,41 @@ pub struct Flushed {
     pub entries: usize,
 }
 
+/// `GET /v1/groups`: what snooping knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Groups {
+    /// Version of this shape.
+    pub v: u32,
+    /// Groups that somebody has asked for.
+    pub groups: Vec<Group>,
+    /// Ports behind which routers or queriers were heard.
+    pub routers: Vec<Router>,
+}
+
+/// A multicast group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// Its domain.
+    pub domain: String,
+    /// Its VLAN; 0: tags are not looked at.
+    pub vlan: u16,
+    /// Its address.
+    pub group: String,
+    /// Who has asked for it, and for how many seconds more it goes there.
+    pub ports: BTreeMap<String, u32>,
+}
+
+/// A port that gets every group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Router {
+    /// Its domain.
+    pub domain: String,
+    /// Its VLAN; 0: tags are not looked at.
+    pub vlan: u16,
+    /// The port.
+    pub port: String,
+}
+
 /// `GET /v1/events`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Events {

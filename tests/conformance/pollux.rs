@@ -116,7 +116,11 @@ impl Rig for Pollux {
         let mac = |word: &str| colons(address(word, &self.ports));
         match words {
             ["down", port] => set(port, "enabled=false"),
-            ["up", port] => set(port, "enabled=true"),
+            ["up", port] => {
+                set(port, "enabled=true");
+                // the kernel gives the interface its carrier back in its own time
+                wait_until("the port's link", || link(port) == "up");
+            }
             ["mode", port, mode] => set(port, &format!("macvlan={mode}")),
             ["source", how, port, rest @ ..] => {
                 let rest: Vec<_> = rest.iter().map(|word| mac(word)).collect();
@@ -153,6 +157,13 @@ impl Rig for Pollux {
             _ => panic!("do {words:?}"),
         }
     }
+}
+
+fn link(port: &str) -> String {
+    let ports = call("GET", "/v1/ports");
+    let mut all = ports["ports"].as_array().expect("ports").iter();
+    let found = all.find(|found| found["name"] == port).expect("the port");
+    found["link"].as_str().expect("a link").to_owned()
 }
 
 fn set(port: &str, change: &str) {

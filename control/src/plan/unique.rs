@@ -26,7 +26,7 @@ pub(super) fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<
                 "choose another",
             );
         }
-        if other.domain != made.domain || other.name == made.name {
+        if other.domain != made.domain || other.name == made.name || apart(made, other) {
             continue;
         }
         same_address(made, other, path, check);
@@ -38,6 +38,14 @@ pub(super) fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<
                 "give every port of a domain its own",
             );
         }
+    }
+}
+
+/// Whether the ports share no VLAN: then they may be two networks with the same addresses.
+fn apart(a: &PortPlan, b: &PortPlan) -> bool {
+    match (&a.policy.vlan, &b.policy.vlan) {
+        (Some(a), Some(b)) => !a.members.iter().any(|vid| b.members.contains(vid)),
+        _ => false,
     }
 }
 

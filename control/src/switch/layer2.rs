@@ -183,6 +183,23 @@ impl Switch {
         }
     }
 
+    /// `GET /v1/groups`.
+    #[must_use]
+    pub fn groups(&self) -> view::Groups {
+        let (mut groups, mut routers) = (Vec::new(), Vec::new());
+        for (name, id) in &self.domains {
+            for group in self.engine.groups(*id) {
+                let ports = group.ports.iter().map(|(port, seconds)| (self.name_of(*port), *seconds)).collect();
+                let (domain, vlan) = (name.clone(), group.vlan);
+                groups.push(view::Group { domain, vlan, group: group.group.to_string(), ports });
+            }
+            for (vlan, port) in self.engine.multicast_routers(*id) {
+                routers.push(view::Router { domain: name.clone(), vlan, port: self.name_of(port) });
+            }
+        }
+        view::Groups { v: VERSION, groups, routers }
+    }
+
     /// `GET /v1/events`.
     #[must_use]
     pub fn events(&self) -> view::Events {

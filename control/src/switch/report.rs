@@ -133,7 +133,11 @@ impl Switch {
         let Some((place, _, index)) = &open.link else { return "up" };
         let in_place = |(its, _): &&(NetPlace, Vec<Link>)| its == place;
         let found = links.iter().find(in_place).and_then(|(_, all)| all.iter().find(|link| link.index == *index));
-        found.map_or("unknown", Link::state)
+        match found.map_or("unknown", Link::state) {
+            // the kernel has said so, but the workers were not told yet
+            "up" if open.down => "no-carrier",
+            state => state,
+        }
     }
 
     /// The interfaces of every namespace a port's link is in, asked for now.

@@ -244,6 +244,17 @@ fn guards_snooping_and_mirrors_have_defaults() {
 }
 
 #[test]
+fn networks_in_vlans_of_their_own_may_have_the_same_addresses() {
+    let ports = |vlan: u16| {
+        format!(
+            "{HEAD}  p: {{ kind: tap, domain: lan, ip: [10.0.0.1/8], vlan: {{ access: 10 }} }}\n  q: {{ kind: tap, domain: lan, ip: [10.0.0.1/8], vlan: {{ access: {vlan} }} }}\n"
+        )
+    };
+    good(&ports(20));
+    assert!(faults(&ports(10)).contains("ports.q.ip: port `p` has 10.0.0.1 already"));
+}
+
+#[test]
 fn a_port_changes_but_not_its_device() {
     let plan = good(&format!("{HEAD}  p: {{ kind: tap, domain: lan }}\n  q: {{ kind: tap, domain: lan }}\n"));
     let change = |text: &str| change_port(&plan, "p", &serde_saphyr::from_str(text).unwrap(), &super::machine());
