@@ -6,6 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+/// Packet sockets that show tags.
+#[allow(dead_code, reason = "the conformance tests use the rest")]
+#[path = "../conformance/wire.rs"]
+mod wire;
 
 mod api;
 mod churn;
@@ -18,6 +22,7 @@ mod faults;
 mod guest;
 mod input;
 mod lab;
+mod layer2;
 mod offloads;
 mod shapes;
 mod traffic;
