@@ -63,6 +63,8 @@ pub struct AfXdp {
     max_frame: usize,
     /// Bytes that the device passes above its MTU.
     overhead: usize,
+    /// Descriptors a frame may take: 1 or [`MAX_DESCRIPTORS`].
+    max_descriptors: usize,
     /// Frames the fill ring lacks.
     fill_deficit: u32,
     /// Frames lent for transmission and not completed.
@@ -128,7 +130,8 @@ impl AfXdp {
 
     /// See [`Pmd::set_mtu`](super::Pmd::set_mtu).
     pub(super) fn set_mtu(&mut self, mtu: u32) {
-        self.max_frame = (mtu as usize + self.overhead).min(MAX_FRAME);
+        let room = if self.max_descriptors == 1 { FIRST_SEGMENT } else { MAX_FRAME };
+        self.max_frame = (mtu as usize + self.overhead).min(room);
     }
 
     pub(super) fn wait_fd(&self) -> BorrowedFd<'_> {

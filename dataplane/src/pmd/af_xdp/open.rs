@@ -7,9 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::program::{ProgramError, XdpProgram};
-use super::{Abilities, AfXdp, FILL_FRAMES, RX_RING, TX_RING};
+use super::{Abilities, AfXdp, FILL_FRAMES, MAX_DESCRIPTORS, RX_RING, TX_RING};
 use crate::eth::{HEADER_LEN, TAG_LEN};
-use crate::mem::{CHUNK_SIZE, Mempool, MempoolCache};
+use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT, Mempool, MempoolCache};
 use af_xdp::{OpenError, SocketConfig, Umem, Unbound};
 use std::io;
 use std::os::fd::AsFd;
@@ -141,9 +141,20 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
     match inserted {
         Ok((queue, abilities)) => {
             let (max_frame, overhead) = (0, overhead(config));
+            let max_descriptors = if is_jumbo(config) { MAX_DESCRIPTORS } else { 1 };
             let (fill_deficit, in_flight, partial, fault) = (0, 0, None, None);
-            let mut queue =
-                AfXdp { queue, owner, abilities, max_frame, overhead, fill_deficit, in_flight, partial, fault };
+            let mut queue = AfXdp {
+                queue,
+                owner,
+                abilities,
+                max_frame,
+                overhead,
+                max_descriptors,
+                fill_deficit,
+                in_flight,
+                partial,
+                fault,
+            };
             queue.set_mtu(config.mtu);
             Ok(queue)
         }
@@ -160,6 +171,12 @@ fn overhead(config: &XdpConfig) -> usize {
     HEADER_LEN + tags * TAG_LEN
 }
 
+/// Whether frames of the device may take several descriptors (XDP_USE_SG). Asked for only where they do: some drivers have
+/// zero-copy without it, and Linux has it since 6.6.
+fn is_jumbo(config: &XdpConfig) -> bool {
+    config.mtu as usize + overhead(config) > FIRST_SEGMENT
+}
+
 fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
     let mut socket = SocketConfig::new(config.ifindex, queue.into());
     (socket.rx_size, socket.fill_size) = (RX_RING, RX_RING);
@@ -168,6 +185,7 @@ fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
     socket.tx_budget = Some(TX_RING);
     // A physical port in copy mode is held back by the default of 208 KiB (trap 18).
     socket.send_buffer = Some(16 << 20);
+    socket.multi_buffer = is_jumbo(config);
     socket
 }
 
@@ -210,6 +228,7 @@ fn report(port: &XdpPort) -> String {
     parts.push(if first.abilities.tx_checksum { "csum by tx metadata" } else { "csum in software" }.into());
     parts.push(if first.abilities.vlan_meta { "vlan by xdp hint" } else { "vlan inline" }.into());
     parts.push("tso in software".into());
+    parts.push(format!("frames up to {} bytes", first.max_frame));
     parts.extend(first.queue.socket.report().iter().cloned());
     parts.extend(port.program.report().iter().cloned());
     parts.join(", ")

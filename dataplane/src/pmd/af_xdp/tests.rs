@@ -25,6 +25,7 @@ impl Rig {
             abilities: Abilities { vlan_meta: false, rx_partial: false, tx_checksum: true },
             max_frame: 0,
             overhead: HEADER_LEN + TAG_LEN,
+            max_descriptors: if mtu > 1500 { MAX_DESCRIPTORS } else { 1 },
             fill_deficit: 200,
             in_flight: 0,
             partial: None,
@@ -169,10 +170,31 @@ fn what_the_device_does_not_pass_is_refused_by_name() {
     rig.queue.set_mtu(1280);
     let mbuf = rig.mem.alloc_len(1400).unwrap();
     assert!(rig.send(mbuf).is_empty());
-    rig.queue.set_mtu(u32::MAX >> 1);
-    let mbuf = rig.mem.alloc_len(MAX_FRAME + 1).unwrap();
-    assert!(rig.send(mbuf).is_empty());
-    assert_eq!((rig.drops(DropReason::Oversize), rig.stats.tx_frames.get()), (3, 1));
+    assert_eq!((rig.drops(DropReason::Oversize), rig.stats.tx_frames.get()), (2, 1));
+    rig.close();
+}
+
+#[test]
+fn a_raised_mtu_does_not_make_frames_longer_than_descriptors_hold() {
+    for (mtu, longest) in [(1500, FIRST_SEGMENT), (9000, MAX_FRAME)] {
+        let mut rig = Rig::new(mtu);
+        rig.queue.set_mtu(u32::MAX >> 1);
+        for (len, fits) in [(longest, true), (longest + 1, false)] {
+            let mbuf = rig.mem.alloc_len(len).unwrap();
+            assert_eq!(!rig.send(mbuf).is_empty(), fits, "{len} bytes");
+        }
+        rig.close();
+    }
+}
+
+#[test]
+fn a_short_frame_in_two_chunks_is_made_one_where_chains_are_not_taken() {
+    let mut rig = Rig::new(1500);
+    let (mut mbuf, tail) = (rig.mem.alloc_len(60).unwrap(), rig.mem.alloc_len(40).unwrap());
+    rig.pool.append(&mut mbuf, tail).unwrap();
+    let found = rig.send(mbuf);
+    assert_eq!(found.len(), 1);
+    assert_valid(&found, 100);
     rig.close();
 }
 

@@ -1,7 +1,7 @@
 //! The sending half of a queue: frames become descriptors, one per segment; what the kernel would not take is cut,
 //! completed or copied first.
 
-use super::{AfXdp, MAX_DESCRIPTORS, TX_RING};
+use super::{AfXdp, TX_RING};
 use crate::mem::{Burst, Gso, Mbuf, Mempool, MempoolCache, Offload, chunks_for};
 use crate::offload::{csum, gso};
 use crate::stats::{DropReason, PortCounters};
@@ -45,7 +45,7 @@ impl AfXdp {
             return self.transmit_segments(mbuf, slot, mem, stats);
         }
         let bytes = mbuf.len();
-        let mbuf = match sendable(mbuf, mem) {
+        let mbuf = match sendable(mbuf, self.max_descriptors, mem) {
             Ok(mbuf) => mbuf,
             Err(mbuf) => return refuse(mbuf, DropReason::NoMbuf, slot, (mem, stats)),
         };
@@ -137,15 +137,13 @@ fn descriptors(pool: &Mempool, mbuf: &Mbuf) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX / 2)
 }
 
-/// The frame in chunks that the kernel takes: room for metadata below each, no more than it makes fragments of. What came
+/// The frame in chunks that the kernel takes: room for metadata below each, at most `most`. What came
 /// from elsewhere, such as the neighbouring chunks that a TAP reads into, is copied.
 ///
 /// # Errors
 /// The frame, when the pool is exhausted.
-fn sendable(mbuf: Mbuf, mem: &mut MempoolCache) -> Result<Mbuf, Mbuf> {
-    if mbuf.segments() == 1
-        || (mbuf.segments() <= MAX_DESCRIPTORS && mem.pool().tails_have_room(&mbuf, tx_metadata::LEN))
-    {
+fn sendable(mbuf: Mbuf, most: usize, mem: &mut MempoolCache) -> Result<Mbuf, Mbuf> {
+    if mbuf.segments() == 1 || (mbuf.segments() <= most && mem.pool().tails_have_room(&mbuf, tx_metadata::LEN)) {
         return Ok(mbuf);
     }
     let Some(copy) = mem.copy(&mbuf) else { return Err(mbuf) };
