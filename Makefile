@@ -59,6 +59,7 @@ loom:
 fuzz: deps
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	for target in $$($(CARGO) fuzz list); do \
+		mkdir -p target/fuzz/corpus-$$target; \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --target-dir target/fuzz $$target target/fuzz/corpus-$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=4096 || exit 1; \
 	done
