@@ -108,6 +108,7 @@ impl Member {
     }
 
     /// Whether frames may enter and leave here.
+    #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.closed().is_none()

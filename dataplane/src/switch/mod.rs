@@ -138,7 +138,7 @@ impl Switch {
         let Self { topology, fdb, egress, now, notices, .. } = self;
         let mut out = Lanes { egress, mem, ports };
         match topology.ingress(ingress) {
-            Some((member, domain)) if domain.is_plain() && topology.is_on(ingress, member.domain) => {
+            Some((member, domain)) if domain.is_plain() && member.is_open() => {
                 let home = member.domain;
                 Plain { ingress, home, domain, topology, fdb, now: *now }.forward(burst, &mut out, notices);
             }

@@ -190,3 +190,32 @@ fn loom_two_evict() {
         assert!(assert_consistent(&fdb).len() >= before as usize);
     });
 }
+
+/// A static entry that a worker moves while control pins it: the pin holds, whoever comes first.
+#[test]
+fn loom_a_pin_outlives_a_move() {
+    explore(4, || {
+        let fdb = table();
+        fdb.insert_fixed(FID, mac(1), P0, Fixed::Static).unwrap();
+        let other = beside(&fdb, |fdb| fdb.learn(FID, mac(1), P1, 1));
+        fdb.insert_fixed(FID, mac(1), P2, Fixed::Sticky).unwrap();
+        let learned = other.join().unwrap();
+        assert!(matches!(learned, Learn::Moved { from: P0 } | Learn::Pinned { to: P2 }), "{learned:?}");
+        let entries = assert_consistent(&fdb);
+        assert!(matches!(entries[..], [Record { port: P2, kind: Kind::Sticky, .. }]), "{entries:?}");
+    });
+}
+
+/// A static entry that two workers see on two ports: it stays static, and is on one of them.
+#[test]
+fn loom_a_static_entry_moves_whole() {
+    explore(4, || {
+        let fdb = table();
+        fdb.insert_fixed(FID, mac(1), P0, Fixed::Static).unwrap();
+        let other = beside(&fdb, |fdb| fdb.learn(FID, mac(1), P1, 1));
+        let _ = fdb.learn(FID, mac(1), P2, 1);
+        let _ = other.join().unwrap();
+        let entries = assert_consistent(&fdb);
+        assert!(matches!(entries[..], [Record { port: P1 | P2, kind: Kind::Static, .. }]), "{entries:?}");
+    });
+}
