@@ -212,3 +212,40 @@ fn traffic_of_vlan_interfaces_passes() {
         lab.down();
     });
 }
+
+/// Two domains and a patch cable between them: an access port of VLAN 10 on one side, of 110 on the other.
+fn across(near: &str, far: &str) -> String {
+    let port = |n: usize, kind: &str, domain: &str, vid: u16| {
+        format!(
+            "  p{n}: {{ kind: {kind}, node: {}, ifname: eth0, ip: [10.98.0.{n}/24], domain: {domain}, vlan: {{ access: {vid} }} }}\n",
+            node_of(n)
+        )
+    };
+    let ends = port(1, near, "left", 10) + &port(2, far, "right", 110);
+    format!(
+        "name: plxt-across\nmemory: {{ hugepages: off }}\ndomains: {{ left: {{}}, right: {{}} }}\nnodes: {{ {}: {{}}, {}: {{}} }}\nports:\n{ends}\
+           \x20 cable1: {{ kind: ring, peer: cable2, domain: left, vlan: {{ trunk: [10, 20] }} }}\n\
+           \x20 cable2: {{ kind: ring, peer: cable1, domain: right, vlan: {{ map: {{ 10: 110 }} }} }}\n",
+        node_of(1),
+        node_of(2)
+    )
+}
+
+/// Tags come and go in frames of up to 64 KiB whose checksums and segments are still to be made.
+#[test]
+fn tcp_crosses_a_translating_trunk_with_offloads_on() {
+    world("tcp_crosses_a_translating_trunk_with_offloads_on", || {
+        for (near, far) in [("tap", "tap"), ("tap", "veth"), ("veth", "tap")] {
+            let lab = Lab::new(&across(near, far));
+            lab.up();
+            let (a, b) = (node_of(1), node_of(2));
+            ping(&a, "10.98.0.2");
+            tcp(&a, &b, "10.98.0.2", "20M");
+            tcp(&b, &a, "10.98.0.1", "20M");
+            for node in [&a, &b] {
+                assert_eq!(checksum_errors(node), 0, "checksum errors in {node}, {near} to {far}");
+            }
+            lab.down();
+        }
+    });
+}
