@@ -18,7 +18,7 @@ pub(super) enum Partial {
 }
 
 impl AfXdp {
-    /// See [`Pmd::rx_burst`](super::Pmd::rx_burst).
+    /// See [`Pmd::rx_burst`](crate::pmd::Pmd::rx_burst).
     pub fn rx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "32")]
         let n = self.queue.rx.peek(BURST_SIZE as u32);

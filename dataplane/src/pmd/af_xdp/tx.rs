@@ -8,7 +8,7 @@ use crate::stats::{DropReason, PortCounters};
 use af_xdp::{Desc, OPTION_CONTD, OPTION_TX_METADATA, tx_metadata};
 
 impl AfXdp {
-    /// See [`Pmd::tx_burst`](super::Pmd::tx_burst).
+    /// See [`Pmd::tx_burst`](crate::pmd::Pmd::tx_burst).
     pub fn tx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
         if self.fault.is_some() {
             let n = burst.len();

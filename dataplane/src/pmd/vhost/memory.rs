@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - G1: `host..host + len` of every region lies in one mapping that stays until the `GuestMemory` is dropped.
-//! - G2: an [`Area`] lies in one region of the memory it holds on to, and its base is aligned as was asked.
+//! - G2: an `Area` lies in one region of the memory it holds on to, and its base is aligned as was asked.
 //! - G3: Rust knows none of this memory as a value: it is foreign, like a device's registers. A racing guest changes
 //!   what is copied, never what is valid.
 //! - G4: a page that is not there any more (the front end cut its file short) does not end the process: see [`sigbus`].

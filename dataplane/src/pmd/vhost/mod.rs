@@ -4,7 +4,7 @@
 //! protocol ([`Order`]) and hands rings over and takes them back by message; here they are polled. Guest memory is not
 //! the arena, so every frame is copied once, into an mbuf or out of one, and nothing is ever lent to a guest.
 //!
-//! - The guest is told not to kick while the worker is awake, and asked to before it sleeps ([`Vhost::doze`]).
+//! - The guest is told not to kick while the worker is awake, and asked to before it sleeps (`Vhost::doze`).
 //! - One publication per burst and ring; one call at most per turn and ring ([`Vhost::flush`]).
 //! - A guest that breaks the rules ([`RingFault`]) loses its rings at once; the session hears of it by a
 //!   [`Complaint`], once. The other ports notice nothing.
