@@ -12,7 +12,7 @@ use common::{bytes_of, frame, pool, take_bytes, wait_until};
 use dataplane::mem::{BURST_SIZE, Burst, MempoolCache};
 use dataplane::pmd::af_xdp::{self, XdpConfig, XdpProgram};
 use dataplane::pmd::null::Null;
-use dataplane::pmd::tap::{self, TapConfig};
+use dataplane::pmd::tap::{self, IdleLook, TapConfig};
 use dataplane::pmd::{Backlog, Pmd, ring};
 use dataplane::stats::{PortCounters, PortStats};
 use std::sync::Arc;
@@ -62,9 +62,9 @@ impl Rig {
         Self::new(near.into(), Far::Cable(Box::new(far.into())), MempoolCache::new(&pool(FRAMES)))
     }
 
-    fn tap() -> Self {
+    fn tap(idle: IdleLook) -> Self {
         silence();
-        let config = TapConfig { ifname: "plxt-tap".into(), queues: 1 };
+        let config = TapConfig { ifname: "plxt-tap".into(), queues: 1, idle };
         let queue = tap::open(&config).expect("a tap").queues.remove(0);
         run(&["ip", "link", "set", "plxt-tap", "up"]);
         Self::new(queue.into(), Far::Kernel(Wire::open("plxt-tap")), MempoolCache::new(&pool(FRAMES)))
@@ -299,7 +299,12 @@ fn a_burst_of_the_ring_port_is_as_long_as_can_be() {
 
 #[test]
 fn the_tap_port_conforms() {
-    world("the_tap_port_conforms", || conforms(Rig::tap));
+    world("the_tap_port_conforms", || conforms(|| Rig::tap(IdleLook::Auto)));
+}
+
+#[test]
+fn the_tap_port_conforms_without_io_uring() {
+    world("the_tap_port_conforms_without_io_uring", || conforms(|| Rig::tap(IdleLook::Read)));
 }
 
 #[test]
@@ -344,7 +349,7 @@ fn survives_deletion(mut rig: Rig, netdev: &str) {
 
 #[test]
 fn a_tap_deleted_under_us_is_a_fault() {
-    world("a_tap_deleted_under_us_is_a_fault", || survives_deletion(Rig::tap(), "plxt-tap"));
+    world("a_tap_deleted_under_us_is_a_fault", || survives_deletion(Rig::tap(IdleLook::Auto), "plxt-tap"));
 }
 
 #[test]

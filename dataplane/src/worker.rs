@@ -67,6 +67,14 @@ struct Queue {
     failed: bool,
 }
 
+impl Queue {
+    /// The driver, ready for another thread.
+    fn leave(mut self) -> Pmd {
+        self.pmd.leave();
+        self.pmd
+    }
+}
+
 /// What control gives a worker at the start.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -126,7 +134,7 @@ impl Worker {
             from = lcore::cycles();
             self.parts.counters.worker.total_cycles.add(from.wrapping_sub(now));
         }
-        let queues = self.queues.into_iter().flatten().map(|q| q.pmd).collect();
+        let queues = self.queues.into_iter().flatten().map(Queue::leave).collect();
         Remains { queues, inbound: self.parts.mesh.into_inbound() }
     }
 
@@ -345,7 +353,7 @@ impl Worker {
 
     fn detach(&mut self, port: PortId) -> Vec<Pmd> {
         let gone = self.queues.iter_mut().filter_map(|slot| slot.take_if(|q| q.port == port));
-        gone.map(|q| q.pmd).collect()
+        gone.map(Queue::leave).collect()
     }
 
     /// Deals with everything that other workers had sent when this was called; the rings are bounded, and so is this.

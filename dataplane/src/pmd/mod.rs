@@ -120,6 +120,13 @@ impl Pmd {
         }
     }
 
+    /// Called by the worker before it gives the queue away, to let go of what belongs to its thread.
+    pub fn leave(&mut self) {
+        if let Self::Tap(q) = self {
+            q.leave();
+        }
+    }
+
     /// The device's MTU is another now: longer frames would be lost on the way without a word, so they are refused by
     /// name.
     pub fn set_mtu(&mut self, mtu: u32) {

@@ -5,15 +5,16 @@
 //! drivers/net/tun.c). What the kernel did not grant on this device is done in software before the frame is written.
 //!
 //! - Receiving reads into chunks that stand ready (`sys::Standing`); a long frame takes the chunks it lies in, a
-//!   short one is copied.
+//!   short one is copied. A queue that is found empty again and again is not read but watched (`watch::Watch`).
 //! - Sending puts the header into the headroom, so that a frame of one chunk is one contiguous write.
 //! - An error that will not go away (the device was deleted) is kept as [`Tap::fault`]; from then on nothing is read,
 //!   and what is to be sent is dropped as [`DropReason::LinkDown`].
 
 mod open;
 mod sys;
+mod watch;
 
-pub use open::{Carrier, TapConfig, TapError, TapPort, open};
+pub use open::{Carrier, IdleLook, TapConfig, TapError, TapPort, open};
 
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache, mempool};
 use crate::offload::{self, Features, gso, vnet};
@@ -24,6 +25,7 @@ use nix::sys::uio::writev;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::{Received, Standing};
+use watch::Watch;
 
 /// Bytes of a frame below which it has no Ethernet header.
 const MIN_FRAME: usize = crate::eth::HEADER_LEN;
@@ -36,17 +38,22 @@ pub struct Tap {
     /// What the kernel takes off our hands when we write.
     features: Features,
     fault: Option<io::Error>,
+    /// None where io_uring is not allowed: the queue is read every turn.
+    watch: Option<Watch>,
 }
 
 impl Tap {
-    fn new(fd: OwnedFd, features: Features) -> Self {
-        Self { fd, standing: Standing::default(), features, fault: None }
+    fn new(fd: OwnedFd, features: Features, watch: Option<Watch>) -> Self {
+        Self { fd, standing: Standing::default(), features, fault: None, watch }
     }
 
     /// Appends received frames to `burst` until it is full or the queue is empty; returns how many.
     ///
     /// While the pool is exhausted nothing is read: frames wait, and overflow, in the kernel's queue.
     pub fn rx_burst(&mut self, burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) -> usize {
+        if self.watch.as_mut().is_some_and(Watch::is_quiet) {
+            return 0;
+        }
         let before = burst.len();
         let (mut frames, mut bytes) = (0, 0);
         // Bounded, since refused frames do not fill the burst.
@@ -64,6 +71,9 @@ impl Tap {
         }
         if frames > 0 {
             stats.received(frames, bytes);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.saw(frames, self.fd.as_fd());
         }
         burst.len() - before
     }
@@ -194,6 +204,13 @@ impl Tap {
     #[must_use]
     pub fn wait_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// Called by the worker before it gives the queue away: its io_uring belongs to this thread.
+    pub fn leave(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.disarm();
+        }
     }
 
     /// Closes the queue; the chunks that stood ready go back to the pool. The device goes with its last queue.

@@ -1,5 +1,6 @@
 //! Making a TAP: on the control thread, inside the network namespace that is to have the device.
 
+use super::watch::Watch;
 use super::{Tap, sys};
 use crate::offload::{Features, vnet};
 use nix::errno::Errno;
@@ -32,6 +33,18 @@ pub struct TapConfig {
     pub ifname: String,
     /// Number of queues, at least 1.
     pub queues: u16,
+    /// How an idle queue is looked at.
+    pub idle: IdleLook,
+}
+
+/// How a worker finds out that nothing waits in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdleLook {
+    /// By io_uring where the kernel allows it, by a read elsewhere.
+    #[default]
+    Auto,
+    /// By a read, every turn.
+    Read,
 }
 
 /// A new TAP.
@@ -41,6 +54,8 @@ pub struct TapPort {
     pub queues: Vec<Tap>,
     /// The offloads obtained, as `ports` shows them.
     pub offloads: String,
+    /// How idle queues are looked at, as `ports` shows it: `io_uring`, or `read` and why.
+    pub idle: String,
     /// For the control thread to keep.
     pub carrier: Carrier,
 }
@@ -108,11 +123,25 @@ pub fn open(config: &TapConfig) -> Result<TapPort, TapError> {
     let first = attach(config, libc::IFF_TUN_EXCL)?;
     let features = negotiate(&first);
     let carrier = first.try_clone().map_err(|cause| step(config, "dup", cause))?;
-    let mut queues = vec![Tap::new(first, features)];
+    let mut fds = vec![first];
     for _ in 1..config.queues {
-        queues.push(Tap::new(attach(config, 0)?, features));
+        fds.push(attach(config, 0)?);
     }
-    Ok(TapPort { queues, offloads: features.to_string(), carrier: Carrier(carrier) })
+    let (watches, idle) = watch(config);
+    let mut watches = watches.into_iter();
+    let queues = fds.into_iter().map(|fd| Tap::new(fd, features, watches.next())).collect();
+    Ok(TapPort { queues, offloads: features.to_string(), idle, carrier: Carrier(carrier) })
+}
+
+/// A watch per queue, or none at all; and what there is.
+fn watch(config: &TapConfig) -> (Vec<Watch>, String) {
+    if config.idle == IdleLook::Read {
+        return (Vec::new(), "read".into());
+    }
+    match (0..config.queues).map(|_| Watch::new()).collect::<io::Result<Vec<Watch>>>() {
+        Ok(watches) => (watches, "io_uring".into()),
+        Err(refused) => (Vec::new(), format!("read (io_uring: {refused})")),
+    }
 }
 
 fn step(config: &TapConfig, step: &'static str, cause: io::Error) -> TapError {
@@ -120,7 +149,7 @@ fn step(config: &TapConfig, step: &'static str, cause: io::Error) -> TapError {
 }
 
 fn check(config: &TapConfig) -> Result<(), TapError> {
-    let TapConfig { ifname, queues } = config;
+    let TapConfig { ifname, queues, .. } = config;
     let odd = |c: char| matches!(c, '/' | '%' | ':' | '\0') || c.is_whitespace();
     if !(1..libc::IFNAMSIZ).contains(&ifname.len()) || ifname.contains(odd) || matches!(ifname.as_str(), "." | "..") {
         return Err(TapError::BadName(ifname.clone()));

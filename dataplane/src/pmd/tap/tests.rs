@@ -45,8 +45,12 @@ fn ip(args: &str) {
     assert!(done.success(), "ip {args}");
 }
 
+fn config(ifname: &str, queues: u16) -> TapConfig {
+    TapConfig { ifname: ifname.into(), queues, idle: IdleLook::Auto }
+}
+
 fn open_tap(ifname: &str, queues: u16) -> TapPort {
-    open(&TapConfig { ifname: ifname.into(), queues }).unwrap()
+    open(&config(ifname, queues)).unwrap()
 }
 
 /// A TAP that is up at 10.0.0.1, with a neighbour 10.0.0.2 that is us.
@@ -109,11 +113,11 @@ fn dropped(counters: &PortCounters) -> Vec<(DropReason, u64)> {
 #[test]
 fn what_the_kernel_would_refuse_is_refused_with_a_remedy() {
     for bad in ["", "a234567890123456", "a b", "a/b", "tap%d", ".", "eth0:1"] {
-        let error = open(&TapConfig { ifname: bad.into(), queues: 1 }).unwrap_err();
+        let error = open(&config(bad, 1)).unwrap_err();
         assert!(matches!(error, TapError::BadName(_)), "{bad:?}: {error}");
     }
     for queues in [0, 257] {
-        let error = open(&TapConfig { ifname: "t0".into(), queues }).unwrap_err();
+        let error = open(&config("t0", queues)).unwrap_err();
         assert!(error.to_string().contains("use 1 to 256"), "{error}");
     }
 }
@@ -127,16 +131,16 @@ fn a_name_can_be_taken_once_and_is_free_after_the_last_queue() {
         let port = open_tap("t0", 3);
         assert_eq!((port.queues.len(), port.offloads.as_str()), (3, "csum,tso4,tso6,ecn,uso"));
         for queues in [1, 3] {
-            let error = open(&TapConfig { ifname: "t0".into(), queues }).unwrap_err();
+            let error = open(&config("t0", queues)).unwrap_err();
             assert!(matches!(error, TapError::Taken(_)), "{error}");
         }
         drop(port);
         // Another test's child process holds copies of our descriptors until it executes `ip`.
         let start = Instant::now();
-        while open(&TapConfig { ifname: "t0".into(), queues: 1 }).is_err() {
+        while open(&config("t0", 1)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "the name is never free again");
         }
-        let error = open(&TapConfig { ifname: "lo".into(), queues: 1 }).unwrap_err();
+        let error = open(&config("lo", 1)).unwrap_err();
         assert!(error.to_string().contains("ip link del lo"), "{error}");
     });
 }
@@ -404,3 +408,5 @@ fn tcp_passes_when_all_is_done_in_software() {
         assert!(stats.tx_segments > 2 * TRANSFER as u64 / 1460 / 2 && stats.tx_checksums >= stats.tx_segments);
     }
 }
+
+mod watched;
