@@ -70,6 +70,8 @@ struct PortSlot {
     owners: Vec<usize>,
     /// The second at which it is open again, if a loop had it blocked.
     blocked_until: Option<u32>,
+    /// The worker of its first queue.
+    first: usize,
     /// Counters as they were when the port got its id.
     baseline: PortStats,
 }
@@ -250,14 +252,16 @@ impl Engine {
         let baseline = self.raw_stats(port);
         let (domain, policy, enabled) = (spec.domain, spec.policy.clone(), spec.policy.enabled);
         let (owners, blocked_until) = (Vec::new(), None);
-        self.ports[index] = Some(PortSlot { domain, policy, enabled, link: true, owners, blocked_until, baseline });
+        let first = first_worker(index, &spec.queues, self.workers.len());
+        let slot = PortSlot { domain, policy, enabled, link: true, owners, first, blocked_until, baseline };
+        self.ports[index] = Some(slot);
         Ok(port)
     }
 
-    /// The worker that queue `i` of a port belongs to. Ports start at different workers, so that single-queue ports
-    /// spread too.
+    /// The worker that queue `i` of a port belongs to.
     fn owner(&self, port: PortId, i: usize) -> usize {
-        (port.index() + i) % self.workers.len()
+        let first = self.ports[port.index()].as_ref().map_or(0, |slot| slot.first);
+        (first + i) % self.workers.len()
     }
 
     fn connect(&mut self, port: PortId, spec: PortSpec) -> Result<(), EngineError> {
@@ -400,6 +404,15 @@ impl Engine {
         drop(mem);
         StopReport { total: pool.total(), free: pool.free() }
     }
+}
+
+/// The worker of the first queue of port `index`. Ports start at different workers, to spread, but for TAPs that
+/// have a queue for each worker: a kernel picks a TAP's queue by a hash that is the same for both directions of a flow,
+/// until it has seen a frame of the flow come in by another queue (tun_automq_select_queue, drivers/net/tun.c). Two ends
+/// that named different workers would follow each other to and fro, and frames would overtake each other.
+fn first_worker(index: usize, queues: &[Pmd], workers: usize) -> usize {
+    let is_tap = matches!(queues, [Pmd::Tap(_), ..]);
+    if is_tap && queues.len() >= workers { 0 } else { index % workers }
 }
 
 fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, EngineError> {

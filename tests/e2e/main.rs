@@ -24,6 +24,7 @@ mod input;
 mod lab;
 mod layer2;
 mod offloads;
+mod queues;
 mod shapes;
 mod traffic;
 mod vlan;

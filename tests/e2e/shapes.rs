@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// The cores this process may use, as many as two.
-fn two_cores() -> String {
+pub fn two_cores() -> String {
     let cores = core_affinity::get_core_ids().expect("cores");
     let ids: Vec<String> = cores.iter().take(2).map(|core| core.id.to_string()).collect();
     format!("workers: [{}]\n", ids.join(", "))
