@@ -19,7 +19,7 @@
 //! - [`mem`]: arena, mempool, mbuf, big tables
 //! - [`offload`]: checksums, segmentation, virtio_net_hdr
 //! - [`pmd`]: port drivers: AF_XDP, TAP, vhost-user, ring, null
-//! - [`switch`]: verdicts, FDB, domains, egress lanes
+//! - [`switch`]: verdicts (plain, bridged, macvlan), policies, VLAN tags, guards, snooping, FDB, domains, egress lanes
 //! - `worker`, `mesh`, [`idle`], [`command`]: the poll loop, the rings between workers, waiting, messages
 //! - [`engine`]: the control thread's half of all that
 //!

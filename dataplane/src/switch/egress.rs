@@ -1,7 +1,8 @@
 //! Egress lanes: frames of a burst sorted by the port they leave on, so that each port gets one `tx_burst`.
 //!
 //! A lane holds one burst. That is enough for ever: the worker empties all lanes after each received burst, and a
-//! frame adds at most one frame to each lane.
+//! frame adds at most one frame to each lane: flooding, macvlan and mirrors name no port twice, and a mirror's port gets
+//! nothing else.
 
 use crate::mem::{Burst, Mbuf};
 use crate::port::{MAX_PORTS, PortId};
