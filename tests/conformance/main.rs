@@ -85,11 +85,12 @@ fn compare(file: &str, text: &str) {
     });
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("macvlan", include_str!("macvlan.txt")),
     ("bridge", include_str!("bridge.txt")),
     ("reserved", include_str!("reserved.txt")),
     ("vlan", include_str!("vlan.txt")),
+    ("extensions", include_str!("extensions.txt")),
 ];
 
 #[test]
@@ -117,4 +118,15 @@ fn reserved() {
 #[test]
 fn vlan() {
     compare(FILES[3].0, FILES[3].1);
+}
+
+/// What the kernel has not is played on us alone.
+#[test]
+fn extensions() {
+    world("extensions", || {
+        let scenarios = parse(FILES[4].1);
+        let one = |scenario: &Scenario| faults("Pollux", scenario, &on_pollux(scenario), |sent| sent.expected.clone());
+        let all: Vec<_> = scenarios.iter().flat_map(one).collect();
+        assert!(all.is_empty(), "extensions:\n{}", all.join("\n"));
+    });
 }

@@ -180,11 +180,14 @@ fn yaml(scenario: &Scenario) -> String {
             format!("{head}domains:\n  lan: {{ {ageing} }}\nports:\n{lines}")
         }
         Kind::Macvlan => {
+            let extensions: String = scenario.options.iter().map(|option| format!(", {option}: true")).collect();
             let anchors = format!(
                 "  wire: {{ kind: tap, domain: lan }}\n  host: {{ kind: tap, domain: lan, mac: \"{}\" }}\n",
                 colons(HOST)
             );
-            format!("{head}domains:\n  lan: {{ mode: macvlan, uplink: wire, host: host }}\nports:\n{anchors}{lines}")
+            format!(
+                "{head}domains:\n  lan: {{ mode: macvlan, uplink: wire, host: host{extensions} }}\nports:\n{anchors}{lines}"
+            )
         }
     }
 }
@@ -247,7 +250,7 @@ fn macvlan(port: &Port, all: &[Port]) -> Vec<String> {
     if !port.has("passthru") {
         keys.push(format!("mac: \"{}\"", colons(port.mac)));
     }
-    let flags = ["nodst", "nopromisc"].iter().filter(|flag| port.has(flag));
+    let flags = ["nodst", "nopromisc", "promisc_rx"].iter().filter(|flag| port.has(flag));
     keys.extend(flags.map(|flag| format!("{flag}: true")));
     let sources = sources(port, all);
     if !sources.is_empty() {

@@ -29,6 +29,9 @@ fn device(port: &Port, all: &[Port]) -> Vec<String> {
         // a packet socket joins no group: without this the port would hear broadcast only
         lines.push(format!("link set dev {name} allmulticast on"));
     }
+    if port.has("promisc") {
+        lines.push(format!("link set dev {name} promisc on"));
+    }
     if !port.has("down") {
         lines.push(format!("link set dev {name} up"));
     }
