@@ -12,7 +12,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use dataplane::eth::MacAddr;
 use serde::Serialize;
@@ -95,6 +95,7 @@ pub fn router(supervisor: mpsc::Sender<Message>) -> Router {
         .route("/v1/status", get(|s: Supervisor| show(s, Switch::status)))
         .route("/v1/ports", get(|s: Supervisor| show(s, Switch::ports)).post(add_port))
         .route("/v1/ports/{name}", delete(remove_port).patch(change_port))
+        .route("/v1/domains/{name}", patch(change_domain))
         .route("/v1/fdb", get(|s: Supervisor| show(s, Switch::fdb)).post(pin).delete(unpin))
         .route("/v1/fdb/flush", post(flush))
         .route("/v1/events", get(|s: Supervisor| show(s, Switch::events)))
@@ -213,6 +214,16 @@ async fn change_port(
     Ok(Json(Done { v: VERSION }))
 }
 
+/// The same for a domain.
+async fn change_domain(
+    State(supervisor): Supervisor,
+    Path(name): Path<String>,
+    Body(change): Body<serde_json::Map<String, serde_json::Value>>,
+) -> Result<Json<Done>, Refusal> {
+    ask(&supervisor, move |switch| switch.change_domain(&name, &change)).await??;
+    Ok(Json(Done { v: VERSION }))
+}
+
 async fn remove_port(State(supervisor): Supervisor, Path(name): Path<String>) -> Result<Json<Done>, Refusal> {
     let port = name.clone();
     if ask(&supervisor, move |switch| switch.remove_port(&port)).await? {
@@ -269,6 +280,6 @@ async fn stop(State(supervisor): Supervisor) -> Result<Json<Stopped>, Refusal> {
 
 async fn nothing_here(request: axum::extract::Request) -> Refusal {
     let what = format!("there is no {} {}", request.method(), request.uri().path());
-    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats, /v1/events, /v1/groups; POST /v1/ports, /v1/fdb, /v1/fdb/flush, /v1/stop; PATCH /v1/ports/NAME; DELETE /v1/ports/NAME, /v1/fdb";
+    let remedy = "GET /v1/status, /v1/ports, /v1/fdb, /v1/stats, /v1/events, /v1/groups; POST /v1/ports, /v1/fdb, /v1/fdb/flush, /v1/stop; PATCH /v1/ports/NAME, /v1/domains/NAME; DELETE /v1/ports/NAME, /v1/fdb";
     refusal(StatusCode::NOT_FOUND, Problem::new("", what, remedy))
 }

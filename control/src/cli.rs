@@ -74,6 +74,9 @@ pub enum Command {
     Events(Json),
     /// Multicast groups that snooping knows, and who has asked for them
     Groups(Json),
+    /// Change a domain of the running switch
+    #[command(subcommand)]
+    Domain(DomainChange),
     /// Add, change or remove a port of the running switch
     #[command(subcommand)]
     Port(PortChange),
@@ -150,6 +153,19 @@ pub enum FdbChange {
         /// learned, static, sticky or filter
         #[arg(long)]
         kind: Option<String>,
+    },
+}
+
+/// Domains of the running switch.
+#[derive(Debug, Subcommand)]
+pub enum DomainChange {
+    /// Change keys while it runs: ageing=60s snooping=true guards.loops={}; KEY= is the default
+    Set {
+        /// Its name
+        name: String,
+        /// What to change, in the words of the file
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
     },
 }
 

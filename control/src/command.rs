@@ -102,6 +102,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Events(json) => show(&client, "/v1/events", json, text::events),
         Command::Fdb { json, change: None } => show(&client, "/v1/fdb", json, text::fdb),
         Command::Fdb { change: Some(change), .. } => change::fdb(&client, change),
+        Command::Domain(change) => change::domain(&client, change),
         Command::Port(change) => change::port(&client, change),
         Command::Lab(lab) => in_lab(lab, socket),
     }

@@ -147,7 +147,7 @@ pub enum Hugepages {
 }
 
 /// A broadcast segment.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Domain {
     /// How the domain forwards.
@@ -182,7 +182,7 @@ pub struct Domain {
 }
 
 /// How a domain forwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A bridge: learns addresses, floods what it does not know.
@@ -193,7 +193,7 @@ pub enum Mode {
 }
 
 /// An address that does not age.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedEntry {
     /// The address.

@@ -130,7 +130,20 @@ fn ports_and_addresses_come_and_go() {
         &["port", "add", "n3", "--spec", "{ kind: null, domain: two, vlan: { access: 0 } }"],
         "there is no VLAN 0",
     );
-    lab.ok(&["fdb", "add", "two", "02:00:00:00:00:02", "n2"]);
+    lab.ok(&["port", "set", "n2", "isolated=true", "flood.unicast=false"]);
+    let flags = lab.json(&["ports", "-j"])["ports"][3]["flags"].clone();
+    assert_eq!(flags, serde_json::json!(["no-flood-unicast", "isolated"]));
+    lab.refused(&["port", "set", "n2", "macvlan=bridge"], "is for ports of macvlan domains");
+    lab.refused(&["port", "set", "n2", "isolatd=true"], "isolatd");
+    lab.ok(&["domain", "set", "two", "ageing=60s", "guards.loops={ action: observe }"]);
+    assert_eq!(lab.json(&["status", "-j"])["domains"]["two"]["ageing_s"], 60);
+    lab.refused(&["domain", "set", "two", "mode=macvlan"], "cannot change while the domain is there");
+    lab.refused(&["domain", "set", "two", "uplink=n2"], "a learning domain has no `uplink`");
+    lab.ok(&["domain", "set", "two", "ageing=", "guards="]);
+    assert_eq!(lab.json(&["status", "-j"])["domains"]["two"]["ageing_s"], 300);
+    lab.ok(&["fdb", "add", "two", "02:00:00:00:00:02", "n2", "--sticky"]);
+    lab.refused(&["fdb", "flush", "--kind", "all"], "there are no `all` addresses");
+    lab.ok(&["fdb", "flush", "--domain", "two"]);
     lab.refused(&["fdb", "add", "lan", "02:00:00:00:00:03", "n2"], "port");
     lab.refused(&["fdb", "add", "two", "03:00:00:00:00:02", "n2"], "is no address a station can have");
     lab.ok(&["fdb", "del", "two", "02:00:00:00:00:02"]);

@@ -1,7 +1,7 @@
 //! Commands that change a running switch.
 
 use super::{Failure, guest, print};
-use crate::cli::{FdbChange, PortChange};
+use crate::cli::{DomainChange, FdbChange, PortChange};
 use crate::client::Client;
 use crate::config::{FixedKind, Port};
 use crate::document;
@@ -26,6 +26,12 @@ pub(super) fn port(client: &Client, change: PortChange) -> Result<(), Failure> {
         PortChange::QemuArgs { name, memory } => print(&guest(client, &name)?.qemu_args(&name, &memory))?,
         PortChange::LibvirtXml { name } => print(&guest(client, &name)?.libvirt_xml())?,
     }
+    Ok(())
+}
+
+pub(super) fn domain(client: &Client, change: DomainChange) -> Result<(), Failure> {
+    let DomainChange::Set { name, changes } = change;
+    client.patch::<Done>(&format!("/v1/domains/{}", escape(&name)), &patch(&changes)?)?;
     Ok(())
 }
 

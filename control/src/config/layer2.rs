@@ -153,11 +153,20 @@ pub struct Snooping {
 }
 
 /// The long way to say it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SnoopingTimes {
+    #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     querier: Option<Span>,
+}
+
+impl Serialize for Snooping {
+    fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
+        let Self { on, membership, querier } = *self;
+        if on { SnoopingTimes { membership, querier }.serialize(sink) } else { sink.serialize_bool(false) }
+    }
 }
 
 struct SnoopingWords;

@@ -28,6 +28,7 @@ pub(super) fn domain(name: &str, config: &Domain, fdb_entries: u32, check: &mut 
         uplink: config.uplink.clone(),
         host: config.host.clone(),
         fixed: Vec::new(),
+        written: Box::new(config.clone()),
     }
 }
 

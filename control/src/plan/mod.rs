@@ -21,7 +21,7 @@ pub use policy::spell_protocols;
 pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
 pub use vlan::spell as spell_vlan;
 
-use crate::config::{Config, FixedKind, Hugepages, NodeKind, Poll, Port, Worker};
+use crate::config::{Config, Domain, FixedKind, Hugepages, NodeKind, Poll, Port, Worker};
 use crate::document::{Document, Places};
 use crate::machine::Machine;
 use crate::problem::{Problem, Problems};
@@ -92,6 +92,8 @@ pub struct DomainPlan {
     pub host: Option<String>,
     /// Addresses known from the start.
     pub fixed: Vec<FixedPlan>,
+    /// As written in the file, for changes at run time.
+    pub written: Box<Domain>,
 }
 
 impl DomainPlan {
@@ -228,6 +230,36 @@ pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Resu
     match made {
         Some(made) if check.found.is_empty() => Ok(made),
         _ => Err(Problems { file: String::new(), list: check.found }),
+    }
+}
+
+/// Checks a domain that runs as it would be with other keys; the plan is not changed.
+pub fn change_domain(plan: &Plan, name: &str, config: &Domain) -> Result<DomainPlan, Problems> {
+    let mut check = Check { places: None, found: Vec::new() };
+    let path = format!("domains.{name}");
+    let made = domain::domain(name, config, plan.fdb_entries, &mut check);
+    let Some(before) = plan.domain(name) else {
+        check.bad(&path, format!("there is no domain `{name}`"), "`pollux status` lists them");
+        return Err(Problems { file: String::new(), list: check.found });
+    };
+    let old = &before.written;
+    for (key, differs) in [
+        ("mode", old.mode != config.mode),
+        ("mtu", made.mtu != before.mtu),
+        ("uplink", made.uplink != before.uplink),
+        ("host", made.host != before.host),
+        ("static", old.fixed != config.fixed),
+        ("control_protocols", made.control != before.control),
+    ] {
+        if differs {
+            let remedy = "stop the switch, change the file, and start it again";
+            check.bad(&format!("{path}.{key}"), "this cannot change while the domain is there", remedy);
+        }
+    }
+    if check.found.is_empty() {
+        Ok(DomainPlan { fixed: before.fixed.clone(), ..made })
+    } else {
+        Err(Problems { file: String::new(), list: check.found })
     }
 }
 

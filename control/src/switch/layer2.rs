@@ -1,7 +1,7 @@
 //! Layer 2 of a running switch: addresses, mirrors, changes of ports, and what the workers notice.
 
 use super::{LivePort, PortState, Switch};
-use crate::config::{FixedKind, Port};
+use crate::config::FixedKind;
 use crate::machine::Machine;
 use crate::plan::{self, FixedPlan, PortPlan};
 use crate::ports::{Open, PortError};
@@ -13,6 +13,8 @@ use dataplane::port::{DomainId, PortId};
 use dataplane::switch::fdb::Kind;
 use dataplane::switch::policy::{Mirror, MirrorSource};
 use dataplane::switch::{Notice, Traffic};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -118,6 +120,27 @@ impl Switch {
         {
             tracing::warn!(port = made.name, %error, "the far end keeps its carrier");
         }
+    }
+
+    /// Changes keys of a domain: `null` puts one back to its default.
+    pub fn change_domain(
+        &mut self,
+        name: &str,
+        change: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), Problems> {
+        let path = format!("domains.{name}");
+        let refused = |what: String, remedy: &str| Problems::one("", Problem::new(path.clone(), what, remedy));
+        let id = self.domain_id(name).map_err(|problem| Problems::one("", problem))?;
+        let Some(before) = self.plan.domain(name) else { return Err(refused("it is not there".to_owned(), "")) };
+        let domain = merged(&*before.written, change).map_err(|error| refused(error, "write it as in the file"))?;
+        let made = plan::change_domain(&self.plan, name, &domain)?;
+        self.engine.set_domain_policy(id, made.policy.clone()).map_err(|error| refused(error.to_string(), ""))?;
+        if let Some(planned) = self.plan.domains.iter_mut().find(|domain| domain.name == name) {
+            *planned = made;
+        }
+        let keys = change.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        tracing::info!(domain = name, keys, "domain is changed");
+        Ok(())
     }
 
     /// Makes an entry in the FDB.
@@ -270,8 +293,11 @@ impl Switch {
     }
 }
 
-/// A port as written, with some keys changed.
-fn merged(written: &Port, change: &serde_json::Map<String, serde_json::Value>) -> Result<Port, String> {
+/// A port or domain as written, with some keys changed.
+fn merged<T: Serialize + DeserializeOwned>(
+    written: &T,
+    change: &serde_json::Map<String, serde_json::Value>,
+) -> Result<T, String> {
     let mut all = serde_json::to_value(written).map_err(|error| error.to_string())?;
     merge(&mut all, &serde_json::Value::Object(change.clone()));
     serde_json::from_value(all).map_err(|error| error.to_string())
