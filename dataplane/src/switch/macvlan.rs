@@ -110,7 +110,13 @@ impl Table {
                     owners.extend(device.macs.iter().map(|mac| (mac.to_u64(), index)));
                 }
                 if let MacvlanMode::Source(sources) = &device.mode {
-                    sources.iter().for_each(|mac| listeners.entry(mac.to_u64()).or_default().push(index));
+                    // Once, however often an address is listed: no port is to get a frame twice.
+                    for mac in sources {
+                        let listening = listeners.entry(mac.to_u64()).or_default();
+                        if listening.last() != Some(&index) {
+                            listening.push(index);
+                        }
+                    }
                 }
                 self.passthru = self.passthru.or((mode == PASSTHRU).then_some(index));
                 self.bc_queue_len = self.bc_queue_len.max(device.bc_queue_len);
@@ -175,7 +181,7 @@ impl Table {
             None => PRIVATE | VEPA | PASSTHRU | BRIDGE,
             Some(VEPA) => VEPA | BRIDGE,
             Some(BRIDGE) => VEPA,
-            Some(_) => return to.extend(sender.map(|sender| sender.port)), // R4
+            Some(_) => return to.extend(sender.map(|sender| sender.port).filter(|port| !to.contains(port))), // R4
         };
         if !frame.mac_control && room {
             self.spread(modes, sender.map(|sender| sender.port), to); // R5, R6

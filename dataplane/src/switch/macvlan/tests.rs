@@ -190,6 +190,8 @@ fn frames_by_source_list() {
     ] {
         assert_eq!(all.send('w', src, dst), to, "{src} to {dst}");
     }
+    let twice = rig("ws").device('s', |s| s.mode = MacvlanMode::Source(vec![mac('o'), mac('b'), mac('o')]));
+    assert_eq!(twice.send('w', 'o', 'o'), "s", "listed twice, heard once");
     let two = rig("wst");
     assert_eq!(two.send('w', 'o', 'o'), "st", "corner case 3: two that listen to one source");
     let nodst = rig("whbcs").device('s', |s| s.nodst = true);
@@ -295,7 +297,9 @@ fn no_frame_reaches_a_port_twice_or_one_that_is_down() {
     let names = "whpqvxbcst";
     let addresses = "hpqvxbcsto*+";
     for mask in 0..1u32 << names.len() {
-        let mut rig = rig(names);
+        // one of them listens to its own address, and to one twice
+        let own = MacvlanMode::Source("stos".chars().map(mac).collect());
+        let mut rig = rig(names).device('s', |device| device.mode = own.clone());
         for (i, name) in names.chars().enumerate().filter(|(i, _)| mask >> i & 1 == 1) {
             rig = if i % 3 == 2 { rig.device(name, |device| device.nodst = true) } else { rig.down(name) };
         }
