@@ -43,6 +43,8 @@ pub struct Options {
 pub enum Command {
     /// Frames per second, veth to veth by AF_XDP, against testpmd, OVS, bridge and macvlan
     Xdp,
+    /// Frames per second between two vhost-user ports of one guest, against testpmd and OVS
+    Vhost,
     /// iperf3 between two namespaces, one stream and four
     Tcp,
     /// Round trips every 2 ms, and the first one after 10 idle seconds

@@ -4,6 +4,7 @@ use crate::failure::{During, Result, fail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -67,12 +68,29 @@ pub struct Job {
 impl Job {
     /// Starts `argv`; `what` names it and its log.
     pub fn start(directory: &Path, what: &str, argv: &[&str]) -> Result<Self> {
+        Self::spawn(directory, what, argv, Stdio::null())
+    }
+
+    /// The same for a program that obeys what it is told ([`tell`](Self::tell)).
+    pub fn start_told(directory: &Path, what: &str, argv: &[&str]) -> Result<Self> {
+        Self::spawn(directory, what, argv, Stdio::piped())
+    }
+
+    /// Writes a line to its standard input.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        match &mut self.child.stdin {
+            Some(input) => writeln!(input, "{line}").during(&self.what),
+            None => fail(format!("{} listens to nobody", self.what)),
+        }
+    }
+
+    fn spawn(directory: &Path, what: &str, argv: &[&str], input: Stdio) -> Result<Self> {
         let log = directory.join(format!("{}.log", what.replace(' ', "-")));
         let file = File::create(&log).during(log.display())?;
         let child = Command::new(argv[0])
             .args(&argv[1..])
             .current_dir(directory)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stderr(file.try_clone().during(log.display())?)
             .stdout(file)
             .spawn()

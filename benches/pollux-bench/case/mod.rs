@@ -4,6 +4,7 @@ mod cpu;
 mod idle;
 mod ping;
 mod tcp;
+mod vhost;
 mod xdp;
 
 use crate::cli::{Cli, Command, Options};
@@ -38,11 +39,12 @@ fn sections(command: Command, world: &World, options: &Options) -> Result<Vec<Se
         Command::All | Command::Soak { .. } => None,
         one => Some(one),
     };
-    let all = [Command::Xdp, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
+    let all = [Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
     let mut sections = Vec::new();
     for case in all.into_iter().filter(|case| one.is_none_or(|one| one == *case)) {
         let more = match case {
             Command::Xdp => vec![xdp::measure(world, options)?],
+            Command::Vhost => vec![vhost::measure(world, options)?],
             Command::Tcp => vec![tcp::measure(world, options)?],
             Command::Ping => vec![ping::regular(world, options)?, ping::after_idleness(world, options)?],
             Command::Rtt => vec![ping::at_rates(world, options)?],

@@ -4,6 +4,7 @@
 //! pair to each station (`v0` and `w0` are their ends); Pollux gets the same pairs by `af_xdp`, or makes its own
 //! interfaces (`tap`, `veth`).
 
+pub mod guests;
 mod ovs;
 mod pollux;
 mod testpmd;
@@ -17,7 +18,7 @@ use crate::failure::Result;
 use crate::process::Job;
 use crate::rounds::Findings;
 use crate::world::World;
-use ovs::Ovs;
+use ovs::{Ovs, Wires};
 use std::fmt;
 
 /// Core of the generator.
@@ -143,7 +144,7 @@ impl Rig {
                 Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll))?)
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
-            Subject::Ovs => Switch::Ovs(Ovs::start(world)?),
+            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs)?),
             Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;

@@ -1,4 +1,4 @@
-//! Open vSwitch with its userspace datapath on AF_XDP, with a database and directory of its own.
+//! Open vSwitch with its userspace datapath, on AF_XDP or vhost-user, with a database and directory of its own.
 
 use super::{MAC_B, SWITCH_CORE};
 use crate::failure::{During, Failure, Result};
@@ -18,6 +18,15 @@ pub fn installed() -> bool {
     Path::new(VSWITCHD).is_file() && Path::new(SCHEMA).is_file() && crate::process::installed("ovs-vsctl")
 }
 
+/// What its two ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wires {
+    /// The ends of the stations' pairs, by AF_XDP.
+    Pairs,
+    /// vhost-user sockets `vm1` and `vm2` in its directory.
+    Guests,
+}
+
 /// Its two daemons.
 #[derive(Debug)]
 pub struct Ovs {
@@ -26,8 +35,8 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts both and adds the stations' pairs to a bridge.
-    pub fn start(world: &World) -> Result<Self> {
+    /// Starts both and adds the ports to a bridge.
+    pub fn start(world: &World, wires: Wires) -> Result<Self> {
         let directory = world.directory.join("ovs");
         // of the round before
         let _not_there = fs::remove_dir_all(&directory);
@@ -42,9 +51,20 @@ impl Ovs {
         database.must_live()?;
         let control = format!("--unixctl={}", file("switch.ctl"));
         let pidfile = format!("--pidfile={pid}");
-        let switch = Job::start(&world.directory, "ovs", &[VSWITCHD, &socket, &control, &pidfile])?;
+        if wires == Wires::Guests {
+            let memory = format!("other_config:dpdk-extra=--no-pci --in-memory --huge-dir {} -m 256", world.huge);
+            vsctl(
+                &socket,
+                &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", &memory],
+            )?;
+        }
+        let rundir = format!("OVS_RUNDIR={}", directory.display());
+        let switch = Job::start(&world.directory, "ovs", &["env", &rundir, VSWITCHD, &socket, &control, &pidfile])?;
         let mut ovs = Self { switch, _database: database };
-        ovs.configure(&socket, &file("switch.ctl"))?;
+        ovs.configure(&socket, wires)?;
+        if wires == Wires::Pairs {
+            run(&["ovs-appctl", "-t", &file("switch.ctl"), "fdb/add", "br0", "w0", "0", MAC_B])?;
+        }
         Ok(ovs)
     }
 
@@ -53,19 +73,21 @@ impl Ovs {
         self.switch.pid()
     }
 
-    fn configure(&mut self, socket: &str, control: &str) -> Result<()> {
+    fn configure(&mut self, socket: &str, wires: Wires) -> Result<()> {
         let mask = format!("other_config:pmd-cpu-mask={:#x}", 1 << SWITCH_CORE);
         vsctl(socket, &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", &mask])?;
         vsctl(socket, &["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"])?;
-        for port in ["v0", "w0"] {
-            let afxdp = ["--", "set", "Interface", port, "type=afxdp", "options:n_rxq=1"];
-            vsctl(socket, &[&["add-port", "br0", port][..], &afxdp].concat())?;
+        let (ports, kind) = match wires {
+            Wires::Pairs => (["v0", "w0"], &["type=afxdp", "options:n_rxq=1"][..]),
+            Wires::Guests => (["vm1", "vm2"], &["type=dpdkvhostuser"][..]),
+        };
+        for port in ports {
+            vsctl(socket, &[&["add-port", "br0", port, "--", "set", "Interface", port][..], kind].concat())?;
         }
         let error = vsctl(socket, &["--bare", "--columns=error", "list", "Interface"])?;
         if !error.trim().is_empty() {
             return Err(Failure(format!("ovs: {}", error.trim())));
         }
-        run(&["ovs-appctl", "-t", control, "fdb/add", "br0", "w0", "0", MAC_B])?;
         self.switch.must_live()
     }
 }

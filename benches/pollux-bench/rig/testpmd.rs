@@ -31,7 +31,7 @@ pub fn switch(world: &World) -> Result<Job> {
     start(world, "testpmd", &[&eal[..], &ports, &SETTINGS].concat())
 }
 
-fn eal<'a>(world: &'a World, lcores: &'a str, prefix: &'a str) -> Vec<&'a str> {
+pub(super) fn eal<'a>(world: &'a World, lcores: &'a str, prefix: &'a str) -> Vec<&'a str> {
     let memory = ["--no-pci", "--in-memory", "--huge-dir", &world.huge, "-m", "128", "--file-prefix", prefix];
     [&["dpdk-testpmd", "--lcores", lcores, "--main-lcore", "0"], &memory[..]].concat()
 }
