@@ -11,6 +11,7 @@
 //!
 //! [`memory`] has all the unsafe code but the signal handler ([`sigbus`]); [`ring`] has the formats.
 
+pub mod exercise;
 mod frames;
 mod line;
 pub mod memory;
@@ -218,3 +219,6 @@ fn down(burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) {
     stats.drop_n(DropReason::LinkDown, burst.len());
     mem.free_burst(burst);
 }
+
+#[cfg(test)]
+mod tests;
