@@ -166,6 +166,8 @@ fn guest(world: &World, sockets: &[PathBuf; 2], bytes: u32) -> Result<Job> {
     let eal = super::testpmd::eal(world, &lcores, "guest");
     let more = ["--", "-i", "--forward-mode=io", "--no-lsc-interrupt", "--total-num-mbufs=8192"];
     let argv = [
+        // what it says is wanted at once, although it goes to a file
+        &["stdbuf", "-oL"],
         &eal[..],
         // virtio-user shares at most eight files with the switch
         &["--single-file-segments", &devices[0], &devices[1]],
