@@ -149,7 +149,7 @@ proptest! {
             for (i, word) in words.iter().enumerate().take(32) {
                 let at = if i < 16 { FROM + 16 * i } else { TO + 16 * (i - 16) };
                 let flags = if i < 16 { word & 0x85 } else { word & 0x87 | 2 };
-                let third_fourth = if how & PACKED != 0 { (i as u16, flags) } else { (flags & 7, word & 15) };
+                let third_fourth = if how & PACKED != 0 { (u16::try_from(i).unwrap(), flags) } else { (flags & 7, word & 15) };
                 driver.desc(at, GUEST + u64::from(word & 0x3fff), u32::from(word & 0x1ff), third_fourth);
             }
             driver.put(FROM + 0x102, &(words[0] % 17).to_le_bytes());
