@@ -16,13 +16,12 @@ mod watch;
 
 pub use open::{Carrier, IdleLook, TapConfig, TapError, TapPort, open};
 
-use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache, mempool};
+use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
 use crate::offload::{self, Features, gso, vnet};
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
 use nix::errno::Errno;
-use nix::sys::uio::writev;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::{Received, Standing};
 use watch::Watch;
@@ -286,22 +285,15 @@ fn write_frame(fd: BorrowedFd<'_>, pool: &Mempool, mbuf: &mut Mbuf) -> nix::Resu
     #[allow(clippy::cast_possible_truncation, reason = "12 fits")]
     const LEN: u16 = vnet::LEN as u16;
     let hdr = vnet::build(&pool.offload(mbuf));
-    let Some(first) = pool.prepend(mbuf, LEN) else { return write_parts(fd, pool, mbuf, &hdr) };
+    let Some(first) = pool.prepend(mbuf, LEN) else { return sys::write_parts(fd, pool, mbuf, &hdr) };
     first[..vnet::LEN].copy_from_slice(&hdr);
-    let done =
-        if mbuf.segments() == 1 { nix::unistd::write(fd, pool.data(mbuf)) } else { write_parts(fd, pool, mbuf, &[]) };
+    let done = if mbuf.segments() == 1 {
+        nix::unistd::write(fd, pool.data(mbuf))
+    } else {
+        sys::write_parts(fd, pool, mbuf, &[])
+    };
     pool.trim_front(mbuf, LEN);
     done
-}
-
-/// One frame of several pieces.
-fn write_parts(fd: BorrowedFd<'_>, pool: &Mempool, mbuf: &Mbuf, front: &[u8]) -> nix::Result<usize> {
-    let mut parts = ArrayVec::<IoSlice<'_>, { mempool::MAX_SEGMENTS + 1 }>::new();
-    if !front.is_empty() {
-        parts.push(IoSlice::new(front));
-    }
-    parts.extend(pool.segments(mbuf).map(IoSlice::new));
-    writev(fd, &parts)
 }
 
 #[cfg(test)]
