@@ -10,7 +10,7 @@
 CARGO ?= cargo
 PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq \
 	dpdk qemu-system-x86 busybox-static cpio user-mode-linux
-PEERS = dpdk dpdk-dev
+PEERS = dpdk dpdk-dev openvswitch-switch-dpdk
 FUZZ_SECONDS ?= 60
 export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
 
