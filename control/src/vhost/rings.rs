@@ -21,7 +21,8 @@ pub(super) struct Addresses {
 pub(super) struct Event(pub(super) Option<OwnedFd>);
 
 impl Event {
-    /// Takes nothing but an eventfd, which neither blocks nor does anything else when it is written to.
+    /// Takes nothing but an eventfd, made non-blocking. The front end shares that flag: one that clears it and fills the
+    /// counter of a call descriptor too would block the worker that calls.
     pub(super) fn new(file: Option<File>) -> io::Result<Self> {
         let Some(file) = file else { return Ok(Self(None)) };
         let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
