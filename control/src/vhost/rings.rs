@@ -1,7 +1,7 @@
 //! What the front end has said of one ring so far, until it is enough to start it.
 
 use super::features::{EVENT_IDX, INDIRECT_DESC, RING_PACKED, terms};
-use dataplane::pmd::vhost::{GuestMemory, Kick, Line, RingSpec};
+use dataplane::pmd::vhost::{Call, GuestMemory, Kick, Line, RingSpec};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File};
 use std::io;
@@ -21,8 +21,8 @@ pub(super) struct Addresses {
 pub(super) struct Event(pub(super) Option<OwnedFd>);
 
 impl Event {
-    /// Takes nothing but an eventfd, made non-blocking. The front end shares that flag: one that clears it and fills the
-    /// counter of a call descriptor too would block the worker that calls.
+    /// Takes nothing but an eventfd, made non-blocking. The front end shares that flag: what a worker does with the
+    /// descriptor does not depend on it.
     pub(super) fn new(file: Option<File>) -> io::Result<Self> {
         let Some(file) = file else { return Ok(Self(None)) };
         let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -70,7 +70,7 @@ impl RingState {
             indirect: acked & INDIRECT_DESC != 0,
         };
         let line = Line::new(&spec, terms(acked), self.enabled).map_err(invalid)?;
-        let call = self.call.as_ref().map(Event::share).transpose()?.flatten();
+        let call = self.call.as_ref().map(Event::share).transpose()?.flatten().map(Call::new);
         let kick = kick.share()?.map(Kick::new).transpose()?;
         Ok(Some(line.with_call(call).with_kick(kick)))
     }

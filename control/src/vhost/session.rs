@@ -6,7 +6,7 @@ use super::rings::{Addresses, Event, RingState, invalid};
 use super::{News, Offer, Shared, features, lock};
 use dataplane::engine::VhostLine;
 use dataplane::mem::{Mempool, MempoolCache};
-use dataplane::pmd::vhost::{Answer, GuestMemory, MemoryError, Order, RegionSpec, Way, ring};
+use dataplane::pmd::vhost::{Answer, Call, GuestMemory, MemoryError, Order, RegionSpec, Way, ring};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -319,7 +319,7 @@ impl VhostUserBackendReqHandlerMut for Session {
     fn set_vring_call(&mut self, index: u8, file: Option<File>) -> Result<()> {
         let (at, ring) = self.ring(index.into())?;
         let call = Event::new(file).map_err(Error::ReqHandlerError)?;
-        let shared = call.share().map_err(Error::ReqHandlerError)?;
+        let shared = call.share().map_err(Error::ReqHandlerError)?.map(Call::new);
         ring.call = Some(call);
         if ring.running {
             self.order(at, |way| Order::Call(way, shared))?;

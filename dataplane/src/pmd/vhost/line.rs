@@ -1,5 +1,6 @@
 //! One ring with what it takes to serve it: event descriptors, features, scratch room.
 
+use super::call::Call;
 use super::order::Way;
 use super::ring::packed::Packed;
 use super::ring::split::Split;
@@ -49,7 +50,7 @@ pub struct Line {
     /// Something was published that the driver was not told of.
     pub(super) untold: bool,
     // cold
-    call: Option<OwnedFd>,
+    call: Option<Call>,
     kick: Option<Kick>,
 }
 
@@ -66,7 +67,7 @@ impl Line {
 
     /// Whom to call; without, the driver polls.
     #[must_use]
-    pub fn with_call(mut self, call: Option<OwnedFd>) -> Self {
+    pub fn with_call(mut self, call: Option<Call>) -> Self {
         self.call = call;
         self
     }
@@ -78,7 +79,7 @@ impl Line {
         self
     }
 
-    pub(super) fn set_call(&mut self, call: Option<OwnedFd>) {
+    pub(super) fn set_call(&mut self, call: Option<Call>) {
         self.call = call;
         // What the old one was not told, the new one is.
         self.untold = true;
@@ -91,11 +92,7 @@ impl Line {
             return false;
         }
         let wanted = with_ring!(&mut self.format, ring => ring.wants_call());
-        match &self.call {
-            // EAGAIN: the counter is full, so nobody listens.
-            Some(call) if wanted => nix::unistd::write(call, &1u64.to_ne_bytes()).is_ok(),
-            _ => false,
-        }
+        wanted && self.call.as_mut().is_some_and(Call::signal)
     }
 
     /// Before sleeping: true if a kick will end the sleep and nothing waits.

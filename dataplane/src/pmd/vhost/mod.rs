@@ -9,8 +9,9 @@
 //! - A guest that breaks the rules ([`RingFault`]) loses its rings at once; the session hears of it by a
 //!   [`Complaint`], once. The other ports notice nothing.
 //!
-//! [`memory`] has all the unsafe code but the signal handler ([`sigbus`]); [`ring`] has the formats.
+//! [`memory`] has all the unsafe code but the signal handler ([`sigbus`]) and the calls (`call`); [`ring`] has the formats.
 
+mod call;
 pub mod exercise;
 mod frames;
 mod line;
@@ -19,6 +20,7 @@ mod order;
 pub mod ring;
 pub mod sigbus;
 
+pub use call::Call;
 pub use line::{Kick, Line, Terms};
 pub use memory::{GuestMemory, MemoryError, RegionSpec};
 pub use order::{Answer, Complaint, Order, Reply, Way};

@@ -1,10 +1,10 @@
 //! What a session tells a queue pair, and what comes back. Carried to the worker like every command: between two
 //! bursts, in order, with an answer when it was obeyed. So after an answer the worker does not touch what was taken back.
 
+use super::call::Call;
 use super::line::Line;
 use crate::mem::Mbuf;
 use crossbeam::channel::Sender;
-use std::os::fd::OwnedFd;
 
 /// Which of the two rings of a pair, as the guest names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +25,7 @@ pub enum Order {
     /// SET_VRING_ENABLE.
     Enable(Way, bool),
     /// SET_VRING_CALL while the ring runs.
-    Call(Way, Option<OwnedFd>),
+    Call(Way, Option<Call>),
     /// SEND_RARP: receive this frame as if the guest had sent it.
     Announce(Mbuf),
     /// How the rings are.
