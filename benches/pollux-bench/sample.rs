@@ -13,6 +13,29 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     }
 }
 
+/// What can be said of a handful of values.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// How many there are; what failed does not count.
+    pub n: usize,
+    /// The one in the middle.
+    pub median: f64,
+    /// A quarter lies below.
+    pub low: f64,
+    /// A quarter lies above.
+    pub high: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+/// How values lie; NaN everywhere if there are none.
+pub fn spread(values: &[f64]) -> Spread {
+    let [min, low, median, high, max] = [0.0, 0.25, 0.5, 0.75, 1.0].map(|q| quantile(values, q));
+    Spread { n: values.iter().filter(|value| value.is_finite()).count(), median, low, high, min, max }
+}
+
 /// The one in the middle.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)

@@ -4,7 +4,7 @@ use super::{chosen, names};
 use crate::cli::Options;
 use crate::cpu::Ticks;
 use crate::failure::{During, Result, fail};
-use crate::report::Section;
+use crate::report::{Better, Section};
 use crate::rig::{Ledger, Poll, Ports, Rig, SWITCH_CORE, Stations, Subject};
 use crate::rounds::{Course, Facts, Reading};
 use crate::traffic::paced::send_while;
@@ -27,11 +27,14 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 pub fn measure(world: &World, options: &Options) -> Result<Section> {
     let mut section = Section {
-        name: "cpu",
+        name: "cpu".into(),
         title: "100 000 frames of 64 B per second, evenly spaced, veth to veth. The figure is the CPU time of the \
                 switch's process per frame; `send` is the time a frame costs its sender, where kernel switches do \
-                their work; `core 1` counts everything on the switch's core.",
-        unit: "ns/frame",
+                their work; `core 1` counts everything on the switch's core."
+            .into(),
+        unit: "ns/frame".into(),
+        better: Better::Less,
+        grain: 50.0,
         references: names(&[Subject::Testpmd]),
         ..Section::default()
     };
@@ -62,7 +65,7 @@ fn one(world: &World, subject: Subject, time: Duration) -> Result<Reading> {
     facts.push(("send ns".to_owned(), send_ns));
     facts.push(("sum ns".to_owned(), value + send_ns));
     facts.push(("refused".to_owned(), sent.refused as f64));
-    Ok(Reading { value, facts, findings: rig.inspect()? })
+    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() })
 }
 
 fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {

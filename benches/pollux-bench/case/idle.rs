@@ -3,7 +3,7 @@
 use crate::cli::Options;
 use crate::cpu;
 use crate::failure::Result;
-use crate::report::Section;
+use crate::report::{Better, Section};
 use crate::rig::Daemon;
 use crate::rounds::{Course, Reading};
 use crate::world::{World, add_netns};
@@ -17,10 +17,13 @@ const TIME: Duration = Duration::from_secs(10);
 
 pub fn measure(world: &World, options: &Options) -> Result<Section> {
     let mut section = Section {
-        name: "idle",
+        name: "idle".into(),
         title: "CPU of the whole process over 10 s, four TAP and four veth ports up in eight namespaces, no traffic, \
-                `poll: adaptive` (the default).",
-        unit: "% of a core",
+                `poll: adaptive` (the default)."
+            .into(),
+        unit: "% of a core".into(),
+        better: Better::Less,
+        grain: 0.2,
         ..Section::default()
     };
     let course = Course { rounds: options.rounds, subjects: &["pollux, adaptive"], works: &["idle"] };
@@ -43,7 +46,7 @@ fn one(world: &World, namespaces: &[String]) -> Result<Reading> {
     let (after, more) = (cpu::of_process(daemon.pid())?, daemon.ledger()?.received);
     let facts = vec![("frames seen".to_owned(), (more - frames) as f64)];
     let value = (after - before) as f64 / TIME.as_secs_f64() / 1e7;
-    Ok(Reading { value, facts, findings: daemon.close()? })
+    Ok(Reading { value, facts, findings: daemon.close()?, ..Reading::default() })
 }
 
 fn configuration(namespaces: &[String]) -> String {

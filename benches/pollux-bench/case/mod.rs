@@ -9,7 +9,7 @@ mod xdp;
 
 use crate::cli::{Cli, Command, Options};
 use crate::failure::{Failure, Result};
-use crate::report::{Section, json};
+use crate::report::{Results, Section};
 use crate::rig::{Subject, ovs_installed};
 use crate::world::World;
 use crate::{host, soak};
@@ -27,10 +27,11 @@ pub fn inside(cli: &Cli) -> Result<bool> {
         return soak::soak(&world, minutes);
     }
     let sections = sections(cli.command, &world, &cli.options)?;
+    let results = Results::new(fingerprint, sections);
     if cli.options.json {
-        println!("{}", json(fingerprint, &sections));
+        println!("{}", results.json());
     }
-    Ok(sections.iter().all(|section| section.faults.is_empty()))
+    Ok(results.sound())
 }
 
 /// Runs cases one after the other; each table is printed when it is complete.

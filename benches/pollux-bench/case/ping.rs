@@ -3,7 +3,7 @@
 use super::chosen;
 use crate::cli::Options;
 use crate::failure::Result;
-use crate::report::Section;
+use crate::report::{Better, Section, Text, latencies};
 use crate::rig::{Poll, Ports, Rig, Stations, Subject};
 use crate::rounds::{Course, Reading};
 use crate::sample::{median, quantile};
@@ -33,8 +33,8 @@ pub fn regular(world: &World, options: &Options) -> Result<Section> {
     course(&mut section, &SUBJECTS, options, |subject| {
         let rig = Rig::build(world, subject, Stations::Ip)?;
         let times = ping::every_2_ms(n)?;
-        let facts = vec![("p99".to_owned(), quantile(&times, 0.99)), ("lowest".to_owned(), quantile(&times, 0.0))];
-        Ok(Reading { value: median(&times), facts, findings: rig.inspect()? })
+        let latency = Some(latencies(times.iter().map(nanoseconds)));
+        Ok(Reading { value: median(&times), latency, findings: rig.inspect()?, ..Reading::default() })
     })?;
     Ok(section)
 }
@@ -71,11 +71,12 @@ pub fn at_rates(world: &World, options: &Options) -> Result<Section> {
         echo::at_rate(1_000, Duration::from_millis(100))?;
         let before = rig.cpu_ns()?;
         let times = echo::at_rate(rate.0, time)?;
-        let mut facts = vec![("p99".to_owned(), quantile(&times, 0.99)), ("lowest".to_owned(), quantile(&times, 0.0))];
+        let mut facts = vec![("lowest".to_owned(), quantile(&times, 0.0))];
         if let (Some(before), Some(after)) = (before, rig.cpu_ns()?) {
             facts.push(("CPU ns/frame".to_owned(), (after - before) as f64 / (2 * times.len()) as f64));
         }
-        Ok(Reading { value: median(&times), facts, findings: rig.inspect()? })
+        let latency = Some(latencies(times.iter().map(nanoseconds)));
+        Ok(Reading { value: median(&times), facts, latency, findings: rig.inspect()?, ..Reading::default() })
     });
     Ok(section)
 }
@@ -90,8 +91,15 @@ impl std::fmt::Display for Rate {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time of at most seconds")]
+fn nanoseconds(microseconds: &f64) -> u64 {
+    (microseconds * 1e3) as u64
+}
+
 fn section(name: &'static str, title: &'static str) -> Section {
-    Section { name, title, unit: "µs", references: vec![Subject::Bridge.to_string()], ..Section::default() }
+    let (name, title, unit) = (name.into(), title.into(), Text::from("µs"));
+    let references = vec![Subject::Bridge.to_string()];
+    Section { name, title, unit, better: Better::Less, grain: 0.5, references, ..Section::default() }
 }
 
 fn course(

@@ -30,10 +30,11 @@ impl fmt::Display for Streams {
 
 pub fn measure(world: &World, options: &Options) -> Result<Section> {
     let mut section = Section {
-        name: "tcp",
+        name: "tcp".into(),
         title: "iperf3 from namespace to namespace, unpinned, MTU 1500. Offloads are as the system sets them, except \
-                for testpmd and OVS: they move nothing until `ethtool -K tx off` is done at both ends, and it was.",
-        unit: "Gbit/s",
+                for testpmd and OVS: they move nothing until `ethtool -K tx off` is done at both ends, and it was."
+            .into(),
+        unit: "Gbit/s".into(),
         references: names(&[Subject::Bridge, Subject::Macvlan, Subject::Testpmd]),
         ..Section::default()
     };
@@ -53,5 +54,5 @@ fn one(world: &World, subject: Subject, streams: u32, seconds: u32) -> Result<Re
     if let (Some(now), Some(then)) = (rig.cpu_ns()?, before) {
         facts.push(("CPU %".to_owned(), (now - then) as f64 / f64::from(seconds) / 1e7));
     }
-    Ok(Reading { value: outcome.gbits, facts, findings: rig.inspect()? })
+    Ok(Reading { value: outcome.gbits, facts, findings: rig.inspect()?, ..Reading::default() })
 }

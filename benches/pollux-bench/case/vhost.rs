@@ -29,10 +29,12 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
         return Err(Failure(format!("no subject of this case is named {}", options.only.join(", "))));
     }
     let mut section = Section {
-        name: "vhost",
-        title: "Closed loop over two vhost-user ports: testpmd virtio-user io with 8 bursts per port in flight on core 0, \
-                switch on core 1; frames the guest received.",
-        unit: "Mpps",
+        name: "vhost".into(),
+        title:
+            "Closed loop over two vhost-user ports: testpmd virtio-user io with 8 bursts per port in flight on core 0, \
+                switch on core 1; frames the guest received."
+                .into(),
+        unit: "Mpps".into(),
         references: [Middle::Testpmd, Middle::Ovs].map(|middle| middle.to_string()).into(),
         ..Section::default()
     };
@@ -41,7 +43,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
     course.run(&mut section, |subject, size| {
         let mut rig = Loop::start(world, *subject, size.0)?;
         let (value, facts) = rig.rate(options.seconds)?;
-        Ok(Reading { value, facts, findings: rig.end()? })
+        Ok(Reading { value, facts, findings: rig.end()?, ..Reading::default() })
     });
     Ok(section)
 }

@@ -37,9 +37,10 @@ impl fmt::Display for Size {
 
 pub fn measure(world: &World, options: &Options) -> Result<Section> {
     let mut section = Section {
-        name: "xdp",
-        title: "One direction, veth to veth, generator testpmd txonly on core 0, switch on core 1, sink XDP_DROP.",
-        unit: "Mpps",
+        name: "xdp".into(),
+        title: "One direction, veth to veth, generator testpmd txonly on core 0, switch on core 1, sink XDP_DROP."
+            .into(),
+        unit: "Mpps".into(),
         references: names(&[Subject::Testpmd, Subject::Ovs, Subject::Bridge, Subject::Direct]),
         ..Section::default()
     };
@@ -61,7 +62,7 @@ fn one(world: &World, subject: Subject, bytes: u32, seconds: u32) -> Result<Read
     load.must_live()?;
     drop(load);
     let (value, facts) = after.since(&before);
-    Ok(Reading { value, facts, findings: rig.inspect()? })
+    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() })
 }
 
 /// The counts at one moment.

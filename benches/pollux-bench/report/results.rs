@@ -1,0 +1,93 @@
+//! All that a run has found, as the JSON document that `report` and `compare` read.
+
+use super::{PERCENTILES, Section, Series};
+use crate::sample::spread;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Version of the JSON's shape.
+const VERSION: u32 = 2;
+
+/// A run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    v: u32,
+    /// The machine and the programs.
+    pub host: Map<String, Value>,
+    /// Tables.
+    pub sections: Vec<Section>,
+}
+
+impl Results {
+    /// Of a machine and what was measured on it.
+    pub fn new(host: Map<String, Value>, sections: Vec<Section>) -> Self {
+        Self { v: VERSION, host, sections }
+    }
+
+    /// As a JSON document: the values, and what follows from them for who does not want to work it out.
+    pub fn json(&self) -> String {
+        let sections: Vec<Value> = self.sections.iter().map(of_section).collect();
+        json!({"v": self.v, "host": self.host, "sections": sections}).to_string()
+    }
+
+    /// Whether nothing was wrong.
+    pub fn sound(&self) -> bool {
+        self.sections.iter().all(|section| section.faults.is_empty())
+    }
+}
+
+fn of_section(section: &Section) -> Value {
+    let mut value = json!(section);
+    let rows: Vec<Value> = section.series.iter().map(|series| of_series(section, series)).collect();
+    value["rows"] = rows.into();
+    value
+}
+
+fn of_series(section: &Section, series: &Series) -> Value {
+    let mut value = json!(series);
+    let of = spread(&series.values);
+    value["n"] = of.n.into();
+    for (name, figure) in [("median", of.median), ("q1", of.low), ("q3", of.high), ("min", of.min), ("max", of.max)] {
+        value[name] = figure.into();
+    }
+    let ratios = section.ratios(series).map(|(reference, ratio)| (reference.to_owned(), json!(ratio)));
+    value["ratio"] = Value::Object(ratios.collect());
+    if let Some(latency) = &series.latency {
+        let at = |(name, share): &(&str, f64)| ((*name).to_owned(), json!(latency.value_at_quantile(*share)));
+        value["latency_ns"] = Value::Object(PERCENTILES.iter().map(at).collect());
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Shape, latencies};
+
+    fn results() -> Results {
+        let series = |subject: &str, values: [f64; 3]| Series {
+            subject: subject.into(),
+            work: "64 B".into(),
+            values: values.into(),
+            latency: Some(latencies([1_000, 1_000, 2_000_000])),
+            ..Series::default()
+        };
+        let section = Section {
+            references: vec!["bridge".into()],
+            shape: Shape::Curve { x: "stations".into(), log: true },
+            series: vec![series("pollux", [2.0, 4.0, f64::NAN]), series("bridge", [1.0, 2.0, 2.0])],
+            ..Section::default()
+        };
+        Results::new(Map::new(), vec![section])
+    }
+
+    #[test]
+    fn a_failed_measurement_is_null_in_json() {
+        let answer: Value = serde_json::from_str(&results().json()).unwrap();
+        let row = &answer["sections"][0]["rows"][0];
+        assert_eq!(row["values"][2], Value::Null);
+        assert_eq!(row["ratio"]["bridge"], 2.0);
+        assert_eq!((&row["n"], &row["median"]), (&json!(2), &json!(3.0)));
+        assert_eq!(row["latency_ns"]["P50"], 1_000);
+    }
+}
