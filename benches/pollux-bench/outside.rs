@@ -15,7 +15,9 @@ use std::time::Duration;
 
 const LOCK: &str = "/run/pollux-bench.lock";
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
-/// 2 MiB each: 64 for testpmd as generator, 64 for testpmd as switch, the rest for the arena and table of Pollux.
+const COMPACT: &str = "/proc/sys/vm/compact_memory";
+/// 2 MiB each: 64 for testpmd as generator or guest, and for the switch 64 (testpmd), 128 (OVS) or what its arena and
+/// table take (Pollux).
 const PAGES: u64 = 192;
 /// Programs without which nothing can be measured.
 const NEEDED: [&str; 6] = ["unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
@@ -110,6 +112,8 @@ struct HugePages {
 impl HugePages {
     fn reserve(more: u64) -> Result<Self> {
         let before = pages()?;
+        // memory that is free, but in pieces, is no huge page; a kernel without this file does it by itself, later
+        let _not_there = fs::write(COMPACT, "1");
         fs::write(NR_HUGEPAGES, (before + more).to_string()).during(NR_HUGEPAGES)?;
         let now = pages()?;
         // what was obtained is given back by the drop, also if it is too little

@@ -152,10 +152,17 @@ impl Job {
     }
 }
 
-impl Drop for Job {
-    fn drop(&mut self) {
+impl Job {
+    /// Kills it and waits until it is gone.
+    pub fn end(&mut self) {
         // both fail only for a process that is gone
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -83,6 +83,9 @@ impl Loop {
             facts.push(("work ns/frame".to_owned(), (now.work_ns - then.work_ns) / frames));
             facts.push(("drops".to_owned(), (now.dropped() - then.dropped()) as f64));
         }
+        if last == first {
+            return fail("nothing goes round: the frames that were sent are lost");
+        }
         Ok(((last - first) as f64 / time / 1e6, facts))
     }
 
@@ -177,6 +180,27 @@ fn guest(world: &World, sockets: &[PathBuf; 2], bytes: u32) -> Result<Job> {
     ];
     let mut job = Job::start_told(&world.directory, "guest", &argv.concat())?;
     job.wait_for_words("testpmd>", STARTING)?;
+    both_ports(&job.said())?;
     job.tell(&format!("start tx_first {BURSTS}"))?;
     Ok(job)
+}
+
+/// testpmd goes on with one port, or with a port whose link is down, when the switch hangs up on it.
+fn both_ports(said: &str) -> Result<()> {
+    match (0..2).find(|port| !said.contains(&format!("Port {port} Link up"))) {
+        None => Ok(()),
+        Some(port) => fail(format!("the switch did not take the guest's port {port}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::both_ports;
+
+    #[test]
+    fn a_guest_with_one_link_is_no_guest() {
+        assert!(both_ports("Port 0 Link up at Unknown FDX\nPort 1 Link up at Unknown FDX").is_ok());
+        assert!(both_ports("Port 0 Link up at Unknown FDX\nPort 1 Link down").is_err());
+        assert!(both_ports("Port 0 Link up at Unknown FDX").is_err());
+    }
 }

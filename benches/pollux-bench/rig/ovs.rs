@@ -13,6 +13,12 @@ const STARTING: Duration = Duration::from_secs(20);
 const VSWITCHD: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
+/// MiB of huge pages, and a pool of mbufs per port, of the size it needs. The pool that ports share otherwise is made when
+/// the first guest connects, of the largest of 256 k, 128 k, 64 k ... mbufs for which there is memory: while it tries,
+/// there is none for the device of the second port, and OVS hangs up on the guest or leaves the port without a ring.
+const MEMORY: [&str; 3] =
+    ["other_config:dpdk-socket-mem=256", "other_config:dpdk-socket-limit=256", "other_config:per-port-memory=true"];
+
 /// Whether it is installed.
 pub fn installed() -> bool {
     Path::new(VSWITCHD).is_file() && Path::new(SCHEMA).is_file() && crate::process::installed("ovs-vsctl")
@@ -52,11 +58,9 @@ impl Ovs {
         let control = format!("--unixctl={}", file("switch.ctl"));
         let pidfile = format!("--pidfile={pid}");
         if wires == Wires::Guests {
-            let memory = format!("other_config:dpdk-extra=--no-pci --in-memory --huge-dir {} -m 256", world.huge);
-            vsctl(
-                &socket,
-                &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", &memory],
-            )?;
+            let memory = format!("other_config:dpdk-extra=--no-pci --in-memory --huge-dir {}", world.huge);
+            let set = ["--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", &memory];
+            vsctl(&socket, &[&set[..], &MEMORY].concat())?;
         }
         let rundir = format!("OVS_RUNDIR={}", directory.display());
         let switch = Job::start(&world.directory, "ovs", &["env", &rundir, VSWITCHD, &socket, &control, &pidfile])?;
@@ -94,7 +98,8 @@ impl Ovs {
 
 impl Drop for Ovs {
     fn drop(&mut self) {
-        // killed, it leaves these two
+        // killed, it leaves these two; alive, it would make them again
+        self.switch.end();
         for link in ["br0", "ovs-netdev"] {
             let _not_there = ip(&format!("link del {link}"));
         }
