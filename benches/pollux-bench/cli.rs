@@ -22,14 +22,25 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Rounds; every subject is measured once in each
-    #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, global = true, default_value_t = 5, default_value_if("quick", "true", "3"),
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// Seconds of one measurement
-    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, global = true, default_value_t = 3, default_value_if("quick", "true", "1"),
+        value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// JSON instead of a table
+    /// What shows most in the least time: three rounds of one second, fewer works
+    #[arg(long, global = true)]
+    pub quick: bool,
+    /// JSON instead of tables
     #[arg(short = 'j', long, global = true)]
     pub json: bool,
+    /// Also writes the results to this file, for `report` and `compare`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Also writes a page with figures to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// Measure even if the machine is busy
     #[arg(long, global = true)]
     pub force: bool,
@@ -39,7 +50,7 @@ pub struct Options {
 }
 
 /// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Frames per second, veth to veth by AF_XDP, against testpmd, OVS, bridge and macvlan
     Xdp,
@@ -61,6 +72,21 @@ pub enum Command {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         minutes: u32,
     },
-    /// xdp, tcp, ping, rtt, idle and cpu, as Markdown for the README
+    /// All but soak, then the goals of the design: ours beside theirs
     All,
+    /// Makes a page with figures of saved results: one file, no network
+    Report {
+        /// What `--save` wrote
+        results: PathBuf,
+        /// The page
+        #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Says what got slower beyond the noise; exit code 1 if anything did, 2 if the files cannot be compared
+    Compare {
+        /// Results of before
+        old: PathBuf,
+        /// Results of now
+        new: PathBuf,
+    },
 }

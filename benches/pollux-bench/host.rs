@@ -3,6 +3,7 @@
 use crate::cpu::Ticks;
 use crate::failure::{During, Result, fail};
 use crate::process::run;
+use crate::world::pollux_binary;
 use serde_json::{Map, Value};
 use std::fs;
 use std::thread::sleep;
@@ -41,16 +42,22 @@ fn load_average() -> Result<f64> {
 /// The facts a reader needs before any figure.
 pub fn fingerprint() -> Map<String, Value> {
     let facts = [
+        ("date", run(&["date", "-u", "+%F %R UTC"]).ok()),
+        ("commit", commit()),
+        ("pollux", version()),
         ("cpu", cpu_model()),
         ("cores", cores()),
+        ("memory", meminfo("MemTotal")),
         ("hypervisor", hypervisor()),
         ("kernel", run(&["uname", "-r"]).ok()),
+        ("mitigations", mitigations()),
         ("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        ("turbo", turbo()),
         ("isolated", read("/sys/devices/system/cpu/isolated")),
-        ("thp", read("/sys/kernel/mm/transparent_hugepage/enabled")),
+        ("nohz_full", read("/sys/devices/system/cpu/nohz_full")),
+        ("thp", chosen("/sys/kernel/mm/transparent_hugepage/enabled")),
         ("hugepages", hugepages()),
         ("load", read("/proc/loadavg")),
-        ("commit", commit()),
         ("tcp", read("/proc/sys/net/ipv4/tcp_congestion_control")),
         ("dpdk", package("dpdk")),
         ("ovs", package("openvswitch-switch-dpdk")),
@@ -91,13 +98,47 @@ fn hypervisor() -> Option<String> {
     cpu_info("flags")?.split(' ').any(|flag| flag == "hypervisor").then(|| "yes".to_owned())
 }
 
-fn hugepages() -> Option<String> {
+fn meminfo(key: &str) -> Option<String> {
     let text = read("/proc/meminfo")?;
-    let of = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    Some(format!("{} of {} free, {}", of("HugePages_Free")?, of("HugePages_Total")?, of("Hugepagesize")?))
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn hugepages() -> Option<String> {
+    let (free, total) = (meminfo("HugePages_Free")?, meminfo("HugePages_Total")?);
+    Some(format!("{free} of {total} free, {}", meminfo("Hugepagesize")?))
+}
+
+/// The choice in brackets.
+fn chosen(path: &str) -> Option<String> {
+    Some(read(path)?.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+/// What the kernel does against the processor's weaknesses, which system calls pay for.
+fn mitigations() -> Option<String> {
+    let directory = fs::read_dir("/sys/devices/system/cpu/vulnerabilities").ok()?;
+    let mut active: Vec<String> = directory
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let text = fs::read_to_string(entry.path()).ok()?;
+            let measure = text.trim().strip_prefix("Mitigation: ")?;
+            Some(format!("{}: {measure}", entry.file_name().to_string_lossy()))
+        })
+        .collect();
+    active.sort();
+    Some(if active.is_empty() { "none".to_owned() } else { active.join("; ") })
+}
+
+fn turbo() -> Option<String> {
+    let is = |path: &str, on: &str| read(path).map(|text| if text.trim() == on { "on" } else { "off" }.to_owned());
+    is("/sys/devices/system/cpu/cpufreq/boost", "1")
+        .or_else(|| is("/sys/devices/system/cpu/intel_pstate/no_turbo", "0"))
+}
+
+/// What the binary under test says it is.
+fn version() -> Option<String> {
+    let binary = pollux_binary().ok()?.display().to_string();
+    run(&[&binary, "--version"]).ok()
 }
 
 /// Of the working copy we were started in, if any.

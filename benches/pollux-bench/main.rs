@@ -12,8 +12,10 @@
 
 mod case;
 mod cli;
+mod compare;
 mod cpu;
 mod failure;
+mod goals;
 mod host;
 mod outside;
 mod process;
@@ -26,18 +28,43 @@ mod traffic;
 mod world;
 
 use clap::Parser;
-use cli::Cli;
+use cli::{Cli, Command};
+use failure::{During, Result};
+use report::Results;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = if cli.inside.is_some() { case::inside(&cli) } else { outside::outside(&cli) };
+    let done = match &cli.command {
+        Command::Report { results, output } => page(results, output),
+        Command::Compare { old, new } => return code(compared(old, new), 2),
+        _ if cli.inside.is_some() => case::inside(&cli),
+        _ => outside::outside(&cli),
+    };
+    code(done, 1)
+}
+
+fn code(done: Result<bool>, failed: u8) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("pollux-bench: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failed)
         }
     }
+}
+
+fn page(results: &Path, output: &Path) -> Result<bool> {
+    let results = Results::read(results)?;
+    std::fs::write(output, results.page()).during(output.display())?;
+    Ok(true)
+}
+
+/// Whether nothing of ours got slower.
+fn compared(old: &Path, new: &Path) -> Result<bool> {
+    let comparison = compare::compare(&Results::read(old)?, &Results::read(new)?)?;
+    print!("{comparison}");
+    Ok(comparison.is_good())
 }

@@ -2,13 +2,14 @@
 
 use crate::cli::{Cli, Command as Case};
 use crate::failure::{During, Result, fail};
-use crate::host;
 use crate::process::installed;
-use crate::world;
+use crate::report::Results;
+use crate::{goals, host, world};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
@@ -39,9 +40,48 @@ pub fn outside(cli: &Cli) -> Result<bool> {
     }
     let signals = signals()?;
     let directory = tempfile::Builder::new().prefix("plxb-").tempdir().during("a temporary directory")?;
-    let _pages = if cli.command.uses_testpmd() { Some(HugePages::reserve(PAGES)?) } else { None };
+    let pages = if cli.command.uses_testpmd() { Some(HugePages::reserve(PAGES)?) } else { None };
     let mut inner = start(directory.path())?;
-    attend(&mut inner, &signals)
+    let sound = attend(&mut inner, &signals)?;
+    drop(pages);
+    hand_over(cli, directory.path())?;
+    Ok(sound)
+}
+
+/// Where the inner half leaves what it found.
+pub fn results_in(directory: &Path) -> PathBuf {
+    directory.join("results.json")
+}
+
+/// Gives the user what was asked for. A soak, or an inner half that failed, leaves no results.
+fn hand_over(cli: &Cli, directory: &Path) -> Result<()> {
+    let file = results_in(directory);
+    if !file.exists() {
+        return Ok(());
+    }
+    let results = Results::read(&file)?;
+    let options = &cli.options;
+    if options.json {
+        println!("{}", results.json());
+    } else if cli.command == Case::All {
+        println!("{}", goals::markdown(&results));
+    }
+    if let Some(path) = &options.save {
+        write(path, &results.json())?;
+    }
+    if let Some(path) = &options.page {
+        write(path, &results.page())?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).during(directory.display())?;
+    }
+    fs::write(path, text).during(path.display())?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
 }
 
 /// Two runs at once would measure each other, and each would take the other's huge pages for the machine's. The kernel
@@ -56,7 +96,7 @@ fn alone() -> Result<File> {
 }
 
 impl Case {
-    fn uses_testpmd(self) -> bool {
+    fn uses_testpmd(&self) -> bool {
         !matches!(self, Self::Idle | Self::Soak { .. })
     }
 }
@@ -73,7 +113,7 @@ fn signals() -> Result<SignalFd> {
 
 /// The same command line in namespaces of its own. `--kill-child` ties the inner half, the first process of its
 /// namespace, to `unshare`: with it every process in there ends.
-fn start(directory: &std::path::Path) -> Result<Child> {
+fn start(directory: &Path) -> Result<Child> {
     let program = std::env::current_exe().during("our own path")?;
     Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])

@@ -44,8 +44,12 @@ pub fn median(values: &[f64]) -> f64 {
 /// The median of the ratios of values that were measured in the same round. A round in which either is missing (NaN)
 /// does not count.
 pub fn paired_ratio(values: &[f64], references: &[f64]) -> f64 {
-    let ratios: Vec<f64> = values.iter().zip(references).map(|(value, reference)| value / reference).collect();
-    median(&ratios)
+    median(&pairs(values, references))
+}
+
+/// The ratio of each round.
+pub fn pairs(values: &[f64], references: &[f64]) -> Vec<f64> {
+    values.iter().zip(references).map(|(value, reference)| value / reference).collect()
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into the slice it came from")]

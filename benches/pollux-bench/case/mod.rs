@@ -8,17 +8,20 @@ mod vhost;
 mod xdp;
 
 use crate::cli::{Cli, Command, Options};
-use crate::failure::{Failure, Result};
+use crate::failure::{During, Failure, Result};
+use crate::outside::results_in;
 use crate::report::{Results, Section};
 use crate::rig::{Subject, ovs_installed};
 use crate::world::World;
 use crate::{host, soak};
 use std::fmt::Display;
+use std::fs;
 
 /// Measures; whether nothing was wrong.
 pub fn inside(cli: &Cli) -> Result<bool> {
     let directory = cli.inside.as_deref().ok_or_else(|| Failure("the inner half needs a directory".into()))?;
-    let fingerprint = host::fingerprint();
+    let mut fingerprint = host::fingerprint();
+    fingerprint.insert("rounds".into(), format!("{} of {} s", cli.options.rounds, cli.options.seconds).into());
     if !cli.options.json {
         println!("{}", host::lines(&fingerprint));
     }
@@ -26,27 +29,24 @@ pub fn inside(cli: &Cli) -> Result<bool> {
     if let Command::Soak { minutes } = cli.command {
         return soak::soak(&world, minutes);
     }
-    let sections = sections(cli.command, &world, &cli.options)?;
+    let sections = sections(&cli.command, &world, &cli.options)?;
     let results = Results::new(fingerprint, sections);
-    if cli.options.json {
-        println!("{}", results.json());
-    }
+    let file = results_in(directory);
+    fs::write(&file, results.json()).during(file.display())?;
     Ok(results.sound())
 }
 
 /// Runs cases one after the other; each table is printed when it is complete.
-fn sections(command: Command, world: &World, options: &Options) -> Result<Vec<Section>> {
-    let one = match command {
-        Command::All | Command::Soak { .. } => None,
-        one => Some(one),
-    };
+fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
     let all = [Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
     let mut sections = Vec::new();
-    for case in all.into_iter().filter(|case| one.is_none_or(|one| one == *case)) {
+    for case in all.iter().filter(|case| *command == Command::All || command == *case) {
         let more = match case {
             Command::Xdp => vec![xdp::measure(world, options)?],
             Command::Vhost => vec![vhost::measure(world, options)?],
             Command::Tcp => vec![tcp::measure(world, options)?],
+            // round trips are in `rtt` too, without the wake-ups of `ping`
+            Command::Ping if options.quick => vec![ping::after_idleness(world, options)?],
             Command::Ping => vec![ping::regular(world, options)?, ping::after_idleness(world, options)?],
             Command::Rtt => vec![ping::at_rates(world, options)?],
             Command::Idle => vec![idle::measure(world, options)?],

@@ -4,13 +4,15 @@
 
 mod latency;
 mod number;
+mod page;
 mod results;
 mod table;
 
 pub use latency::{Latency, PERCENTILES, latencies};
 pub use results::Results;
+pub use table::figure;
 
-use crate::sample::paired_ratio;
+use crate::sample::{paired_ratio, spread};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -94,6 +96,13 @@ pub struct Section {
     pub remarks: Vec<String>,
 }
 
+impl Series {
+    /// Whether it is Pollux that was measured.
+    pub fn is_ours(&self) -> bool {
+        self.subject.starts_with("pollux")
+    }
+}
+
 impl Section {
     /// The series of a subject with a work.
     pub fn find(&self, subject: &str, work: &str) -> Option<&Series> {
@@ -107,4 +116,28 @@ impl Section {
             (reference.as_str(), peer.map_or(f64::NAN, |peer| paired_ratio(&series.values, &peer.values)))
         })
     }
+
+    /// The works, in the order they were done.
+    pub fn works(&self) -> Vec<&str> {
+        distinct(self.series.iter().map(|series| series.work.as_str()))
+    }
+
+    /// The subjects, in the order they were measured.
+    pub fn subjects(&self) -> Vec<&str> {
+        distinct(self.series.iter().map(|series| series.subject.as_str()))
+    }
+
+    /// The largest value of any round.
+    pub fn largest(&self) -> f64 {
+        self.series.iter().map(|series| spread(&series.values).max).fold(0.0, f64::max)
+    }
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.fold(Vec::new(), |mut list, name| {
+        if !list.contains(&name) {
+            list.push(name);
+        }
+        list
+    })
 }

@@ -1,9 +1,12 @@
 //! All that a run has found, as the JSON document that `report` and `compare` read.
 
 use super::{PERCENTILES, Section, Series};
+use crate::failure::{During, Result, fail};
 use crate::sample::spread;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::Path;
 
 /// Version of the JSON's shape.
 const VERSION: u32 = 2;
@@ -22,6 +25,16 @@ impl Results {
     /// Of a machine and what was measured on it.
     pub fn new(host: Map<String, Value>, sections: Vec<Section>) -> Self {
         Self { v: VERSION, host, sections }
+    }
+
+    /// Reads what [`json`](Self::json) made.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).during(path.display())?;
+        let version: Value = serde_json::from_str(&text).during(path.display())?;
+        if version["v"] != VERSION {
+            return fail(format!("{}: not results of this version of pollux-bench: measure again", path.display()));
+        }
+        serde_json::from_str(&text).during(path.display())
     }
 
     /// As a JSON document: the values, and what follows from them for who does not want to work it out.
@@ -89,5 +102,15 @@ mod tests {
         assert_eq!(row["ratio"]["bridge"], 2.0);
         assert_eq!((&row["n"], &row["median"]), (&json!(2), &json!(3.0)));
         assert_eq!(row["latency_ns"]["P50"], 1_000);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), results().json()).unwrap();
+        let read = Results::read(file.path()).unwrap();
+        assert_eq!(read.json(), results().json());
+        let latency = read.sections[0].series[0].latency.as_ref().unwrap();
+        assert_eq!((latency.len(), latency.value_at_quantile(0.5)), (3, 1_000));
     }
 }

@@ -63,7 +63,7 @@ fn facts(series: &Series) -> String {
 }
 
 /// Three significant digits; a dash for what was not measured.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     let size = value.abs();
     match size {
         _ if !value.is_finite() => "–".to_owned(),

@@ -94,6 +94,15 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    /// After a measurement that failed: killed, it would leave things for the next one to find and warn about.
+    fn drop(&mut self) {
+        if self.job.must_live().is_ok() {
+            let _already_a_fault = self.job.stop(Signal::SIGTERM, STOPPING);
+        }
+    }
+}
+
 /// An answer of the daemon at `socket`.
 pub fn ask(pollux: &str, socket: &str, question: &str) -> Result<Value> {
     let text = run(&[pollux, "--socket", socket, question, "-j"])?;
