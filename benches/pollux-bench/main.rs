@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bpf;
 mod case;
 mod cli;
 mod compare;

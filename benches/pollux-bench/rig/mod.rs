@@ -70,6 +70,8 @@ pub enum Subject {
     Testpmd,
     /// Open vSwitch, userspace datapath, AF_XDP.
     Ovs,
+    /// An XDP program on each pair that redirects to the other: the kernel's shortest way, which looks at nothing.
+    XdpRedirect,
     /// The kernel's bridge.
     Bridge,
     /// The kernel's macvlan.
@@ -91,11 +93,19 @@ impl fmt::Display for Subject {
             }
             Self::Testpmd => "testpmd io",
             Self::Ovs => "ovs afxdp",
+            Self::XdpRedirect => "xdp redirect",
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Direct => "no switch",
         };
         f.pad(name)
+    }
+}
+
+impl Subject {
+    /// Whether it passes on checksums that nobody has computed, so that TCP moves nothing until `ethtool -K tx off`.
+    pub fn needs_offloads_off(self) -> bool {
+        matches!(self, Self::Testpmd | Self::Ovs | Self::XdpRedirect)
     }
 }
 
@@ -115,8 +125,10 @@ impl Poll {
 pub enum Stations {
     /// Raw frames from A to B.
     Frames,
-    /// Both have IP addresses and talk.
+    /// Both have IP addresses and talk; offloads are off where nothing would pass otherwise.
     Ip,
+    /// The same, and nobody has touched the offloads.
+    AsSet,
 }
 
 /// Two stations and the subject between them. Dropping it removes everything.
@@ -138,14 +150,14 @@ enum Switch {
 impl Rig {
     /// Wires the stations to `subject` and starts it.
     pub fn build(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
-        let wiring = wiring::Wiring::lay(subject, stations)?;
+        let wiring = wiring::Wiring::lay(world, subject, stations)?;
         let switch = match subject {
             Subject::Pollux(ports, poll) => {
                 Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll))?)
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
             Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs)?),
-            Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
+            Subject::XdpRedirect | Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;
         Ok(Self { switch, _wiring: wiring })

@@ -1,10 +1,12 @@
 //! Namespaces, pairs, bridge and macvlan devices.
 
 use super::{DEV_A, DEV_B, IP_A, IP_B, MAC_A, MAC_B, Ports, Stations, Subject};
-use crate::failure::Result;
+use crate::bpf;
+use crate::failure::{During, Result};
 use crate::process::{ip, run, within};
-use crate::world::{A, B, add_netns};
+use crate::world::{A, B, World, add_netns};
 
+const REDIRECT: &str = include_str!("redirect.bpf.c");
 /// With one per core veth would spread flows over queues that one switch thread serves anyway.
 const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
 
@@ -17,7 +19,7 @@ pub struct Wiring {
 
 impl Wiring {
     /// All that `subject` needs before it starts.
-    pub fn lay(subject: Subject, stations: Stations) -> Result<Self> {
+    pub fn lay(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
         let mut wiring = Self::default();
         for name in [A, B] {
             // known before it is made: what is half made is removed too
@@ -28,11 +30,13 @@ impl Wiring {
             (Subject::Pollux(Ports::Veth | Ports::Tap, _), _) => {}
             (Subject::Direct, _) => wiring.pair_between_stations()?,
             (Subject::Macvlan, Stations::Frames) => wiring.macvlan_behind_pair()?,
-            (Subject::Macvlan, Stations::Ip) => wiring.two_macvlans()?,
+            (Subject::Macvlan, _) => wiring.two_macvlans()?,
             _ => wiring.pair_to_each_station()?,
         }
-        if subject == Subject::Bridge {
-            wiring.bridge()?;
+        match subject {
+            Subject::Bridge => wiring.bridge()?,
+            Subject::XdpRedirect => redirect(world)?,
+            _ => {}
         }
         Ok(wiring)
     }
@@ -102,19 +106,34 @@ impl Drop for Wiring {
     }
 }
 
+/// A program on each end that sends to the other.
+fn redirect(world: &World) -> Result<()> {
+    for (from, to) in [("v0", "w0"), ("w0", "v0")] {
+        let path = format!("/sys/class/net/{to}/ifindex");
+        let index = std::fs::read_to_string(&path).during(&path)?;
+        let define = format!("-DTARGET={}", index.trim());
+        let object = bpf::compile(world, &format!("redirect-{from}"), REDIRECT, &[&define])?;
+        bpf::attach("", from, "xdpdrv", &object)?;
+    }
+    Ok(())
+}
+
 /// Sets the stations up once the subject runs (some subjects make the stations' interfaces).
 pub fn raise(subject: Subject, stations: Stations) -> Result<()> {
     let both = [(A, DEV_A, IP_A, IP_B, MAC_B), (B, DEV_B, IP_B, IP_A, MAC_A)];
     for (netns, dev, own, other, mac) in both {
         ip(&format!("-n {netns} link set {dev} up"))?;
-        if stations == Stations::Ip {
+        if stations != Stations::Frames {
             ip(&format!("-n {netns} addr replace {own}/24 dev {dev}"))?;
             // no ARP in the middle of a measurement
             ip(&format!("-n {netns} neigh replace {other} lladdr {mac} dev {dev} nud permanent"))?;
         }
-        if stations == Stations::Ip && matches!(subject, Subject::Testpmd | Subject::Ovs) {
-            // without this TCP moves nothing over them: they pass on checksums nobody has computed
+        if stations == Stations::Ip && subject.needs_offloads_off() {
             run(&within(netns, &["ethtool", "-K", dev, "tx", "off"]))?;
+        }
+        if stations != Stations::Frames && subject == Subject::XdpRedirect {
+            // a veth without it takes no frame that was redirected to its peer
+            run(&within(netns, &["ethtool", "-K", dev, "gro", "on"]))?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! iperf3 between two namespaces. Nothing is pinned: the scheduler places client and server as it does for users.
 
-use crate::failure::{During, Failure, Result};
+use crate::failure::{During, Failure, Result, fail};
 use crate::process::{Job, within};
 use serde_json::Value;
 use std::path::Path;
@@ -9,6 +9,9 @@ use std::time::Duration;
 const LISTENING: Duration = Duration::from_secs(5);
 /// Beyond its run time; a connection over which nothing passes takes that long to give up.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// What iperf3 says if no connection comes about within its patience.
+pub const NO_CONNECTION: &str = "unable to connect";
 
 /// A client and its server.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,10 @@ impl Flow<'_> {
         let mut client = Job::start(directory, &format!("iperf3 client {port}"), &within(self.from, &client))?;
         let done = client.finish(Duration::from_secs(self.seconds.into()) + GRACE);
         let text = done.map_err(|failure| Failure(reason(&client.said()).unwrap_or(failure.0)))?;
+        if let Some(reason) = reason(&text) {
+            // it may say so and still end well
+            return fail(reason);
+        }
         let answer: Value = serde_json::from_str(&text).during("the answer of iperf3")?;
         Ok(answer["end"].clone())
     }

@@ -1,5 +1,6 @@
 //! The receiving end for raw frames: an XDP program in station B that drops everything, and its count.
 
+use crate::bpf;
 use crate::failure::{Failure, Result};
 use crate::process::{ip, run, within};
 use crate::rig::{DEV_A, DEV_B, Subject};
@@ -17,13 +18,11 @@ pub struct Sink {
 impl Sink {
     /// Attaches the program to station B's interface.
     pub fn attach(world: &World, subject: Subject) -> Result<Self> {
-        let source = world.write("sink.bpf.c", SOURCE)?;
-        let object = world.directory.join("sink.o").display().to_string();
-        run(&["clang", "-O2", "-target", "bpf", "-c", &source, "-o", &object])?;
+        let object = bpf::compile(world, "sink", SOURCE, &[])?;
         // macvlan and TAP have no native XDP worth the name: there the interface's own count is taken
         let native = subject != Subject::Macvlan;
         let how = if native { "xdpdrv" } else { "xdpgeneric" };
-        ip(&format!("-n {B} link set dev {DEV_B} {how} obj {object} sec xdp"))?;
+        bpf::attach(&format!("-n {B}"), DEV_B, how, &object)?;
         Ok(Self { native })
     }
 
