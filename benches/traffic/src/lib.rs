@@ -1,0 +1,90 @@
+//! Raw frames for measuring switches: open-loop senders, sinks that check everything, trials, searches.
+//!
+//! A [`Station`] is a network interface driven by an AF_XDP socket: it sends and receives frames, by itself or through a
+//! switch. A trial ([`Trial`]) moves frames between stations: each [`Flow`] is a [`Stream`] of frames, known byte by byte
+//! from their numbers, and a [`Schedule`], which fixes the moment of every frame before the first is sent. One thread, the
+//! caller's, serves all stations of a trial in turn.
+//!
+//! What keeps the figures honest:
+//! - the schedule does not wait for the switch, and latency counts from the scheduled moment (no coordinated omission);
+//! - every frame that arrives is compared with what was sent, byte by byte; loss, duplicates and order are exact;
+//! - what the sender could not send and what the sink could not take are counted apart from what the switch lost;
+//! - a lossy trial of a search is repeated before it is believed ([`search`]).
+//!
+//! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory; all unsafe
+//! code), `program` (XDP), [`station`], [`trial`], [`search`].
+#![deny(unsafe_code)]
+
+pub mod area;
+pub mod check;
+pub mod clock;
+pub mod frame;
+mod program;
+pub mod schedule;
+pub mod search;
+pub mod station;
+pub mod trial;
+
+pub use check::Checker;
+pub use frame::{Mac, Macs, Sizes, Stream};
+pub use schedule::{Phase, Schedule};
+pub use station::Station;
+pub use trial::{Flow, Outcome, Trial};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum TrafficError {
+    /// The namespace of a station.
+    #[error("namespace {netns} of station {dev}: {source}; is it there (ip netns), and are we root?")]
+    Namespace {
+        /// Its name.
+        netns: String,
+        /// The station's interface.
+        dev: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// There is no such interface.
+    #[error("station {dev}: {source}; is the interface there and up?")]
+    Interface {
+        /// Its name.
+        dev: String,
+        /// The system's answer.
+        source: nix::Error,
+    },
+    /// The XDP program.
+    #[error("{what} the XDP program of interface {ifindex}: {source}; it needs root and an interface without one")]
+    Program {
+        /// What was being done.
+        what: &'static str,
+        /// The interface.
+        ifindex: u32,
+        /// The kernel's answer.
+        source: libbpf_rs::Error,
+    },
+    /// The AF_XDP socket.
+    #[error(transparent)]
+    Socket(#[from] af_xdp::OpenError),
+    /// The interface of a station does not send any more.
+    #[error("station {dev} sends no more ({what}): its interface went down or away, or the kernel refused a frame")]
+    Dead {
+        /// The station's interface.
+        dev: String,
+        /// What the kernel said.
+        what: String,
+    },
+    /// The kernel did not say what a socket dropped.
+    #[error("station {dev}: no statistics: {source}")]
+    Statistics {
+        /// The station's interface.
+        dev: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The thread that opened a station ended in a panic.
+    #[error("the thread that opened station {dev} panicked")]
+    Panicked {
+        /// The station's interface.
+        dev: String,
+    },
+}
