@@ -66,6 +66,8 @@ pub enum Command {
     Idle,
     /// CPU time per frame at a fixed 100 kpps
     Cpu,
+    /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it
+    Rfc2544,
     /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
     Soak {
         /// How long

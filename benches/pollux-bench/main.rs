@@ -25,6 +25,7 @@ mod rig;
 mod rounds;
 mod sample;
 mod soak;
+mod tester;
 mod traffic;
 mod world;
 

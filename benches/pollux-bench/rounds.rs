@@ -23,6 +23,17 @@ pub struct Reading {
     pub findings: Findings,
 }
 
+/// A reading and where it belongs.
+#[derive(Debug)]
+pub struct Taken {
+    /// Number of the section.
+    pub section: usize,
+    /// The work.
+    pub work: String,
+    /// The reading.
+    pub reading: Result<Reading>,
+}
+
 /// What is said of a subject in words.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -57,6 +68,30 @@ impl<S: Display, W: Display> Course<'_, S, W> {
                     progress.suspend(|| {
                         eprintln!("{line}");
                         section.take(&subject.to_string(), &work.to_string(), reading);
+                    });
+                    progress.inc(1);
+                }
+            }
+        }
+        progress.finish_and_clear();
+    }
+
+    /// The same for measurements that yield readings of several sections, each with the name of its work.
+    pub fn run_all(&self, sections: &mut [Section], mut measure: impl FnMut(&S, &W) -> Result<Vec<Taken>>) {
+        let name = sections.first().map_or_else(String::new, |section| section.name.to_string());
+        let progress = self.progress(&name);
+        for round in 1..=self.rounds {
+            for work in self.works {
+                for subject in self.subjects {
+                    progress.set_message(format!("{work}: {subject}"));
+                    let failed = |failure| vec![Taken { section: 0, work: work.to_string(), reading: Err(failure) }];
+                    let all = measure(subject, work).unwrap_or_else(failed);
+                    progress.suspend(|| {
+                        eprintln!("{name} {round}/{}: {work}: {subject}", self.rounds);
+                        for Taken { section, work, reading } in all {
+                            let section = &mut sections[section];
+                            section.take(&subject.to_string(), &work, reading);
+                        }
                     });
                     progress.inc(1);
                 }

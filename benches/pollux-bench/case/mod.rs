@@ -3,6 +3,7 @@
 mod cpu;
 mod idle;
 mod ping;
+mod rfc2544;
 mod tcp;
 mod vhost;
 mod xdp;
@@ -38,7 +39,11 @@ pub fn inside(cli: &Cli) -> Result<bool> {
 
 /// Runs cases one after the other; each table is printed when it is complete.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
-    let all = [Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
+    let mut all = vec![Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
+    if *command != Command::All || !options.quick {
+        // searches: minutes each
+        all.push(Command::Rfc2544);
+    }
     let mut sections = Vec::new();
     for case in all.iter().filter(|case| *command == Command::All || command == *case) {
         let more = match case {
@@ -50,6 +55,7 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
             Command::Ping => vec![ping::regular(world, options)?, ping::after_idleness(world, options)?],
             Command::Rtt => vec![ping::at_rates(world, options)?],
             Command::Idle => vec![idle::measure(world, options)?],
+            Command::Rfc2544 => rfc2544::measure(world, options)?,
             _ => vec![cpu::measure(world, options)?],
         };
         if !options.json {

@@ -14,6 +14,8 @@ pub struct Shown {
     pub offered: f64,
     /// Share of them that was lost, 0 to 1.
     pub loss: f64,
+    /// The sender was held up itself and then sent in a rush: a loss says nothing of the switch.
+    pub rushed: bool,
 }
 
 /// How to search.
@@ -42,6 +44,11 @@ pub struct Found {
 
 /// Below this share of the rate asked for, the sender is at its limit.
 const OFFERED: f64 = 0.97;
+/// A bracket of 1 to 20 M is halved to 0.1 % in so many steps, also if some are wasted.
+const STEPS: u32 = 50;
+/// Lossy trials with a rush that are not believed, each time; a machine that holds the sender up more often than that cannot
+/// measure this rate.
+const RUSHES: u32 = 6;
 /// More failures of the final check would mean that the machine changes under the search.
 const CONFIRMATIONS: u32 = 4;
 
@@ -75,21 +82,23 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
             // it held once and does not again: what held at it or above is not believed
             let rate = found.rate;
             self.known.retain(|shown| shown.loss > goal || shown.offered < rate * 0.999);
-            self.known.push(Shown { offered: rate, loss: 1.0 });
+            self.known.push(Shown { offered: rate, loss: 1.0, rushed: false });
         }
         Ok(Found { trials: self.trials - first, ..found })
     }
 
     fn bisect(&mut self, goal: f64) -> Result<(f64, bool), E> {
-        loop {
+        for _ in 0..STEPS {
             let (held, failed) = self.bracket(goal);
-            let Some(rate) = self.next(held, failed) else { return Ok((held.unwrap_or(0.0), false)) };
+            let Some(rate) = self.next(held, failed) else { break };
             let shown = self.tried(rate, goal)?;
             self.known.push(shown);
-            if shown.loss <= goal && shown.offered < rate * OFFERED {
+            // a rate below one that failed has been sent before: being short of it now is chance
+            if failed.is_none() && shown.loss <= goal && shown.offered < rate * OFFERED {
                 return Ok((shown.offered, true));
             }
         }
+        Ok((self.bracket(goal).0.unwrap_or(0.0), false))
     }
 
     /// The highest rate that held below the lowest that did not, and that one.
@@ -125,15 +134,19 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
         if loss >= 1.0 { failed / 2.0 } else { (failed * (1.0 - loss) * 0.98).max(failed / 2.0) }
     }
 
-    /// A trial, repeated while it is lossy: the best of them.
+    /// A trial, repeated while it is lossy or short of the rate: the best of them. One that was lossy because the sender
+    /// sent in a rush does not count, up to [`RUSHES`] of them.
     fn tried(&mut self, rate: f64, goal: f64) -> Result<Shown, E> {
         let mut best = self.once(rate)?;
-        for _ in 0..self.search.repeats {
-            if best.loss <= goal {
-                break;
-            }
+        let (mut repeats, mut rushes) = (0, 0);
+        while (best.loss > goal || best.offered < rate * OFFERED) && repeats < self.search.repeats {
             let again = self.once(rate)?;
-            best = if again.loss < best.loss { again } else { best };
+            if again.loss > goal && again.rushed && rushes < RUSHES {
+                rushes += 1;
+            } else {
+                repeats += 1;
+            }
+            best = better(best, again, goal);
         }
         Ok(best)
     }
@@ -142,6 +155,16 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
         self.trials += 1;
         (self.trial)(rate)
     }
+}
+
+/// Of two trials the one that kept the goal, of two that did the one that offered more, else the one with less loss.
+fn better(one: Shown, other: Shown, goal: f64) -> Shown {
+    let other_is_better = match (one.loss <= goal, other.loss <= goal) {
+        (true, true) => other.offered > one.offered,
+        (false, false) => other.loss < one.loss,
+        (_, other_held) => other_held,
+    };
+    if other_is_better { other } else { one }
 }
 
 #[cfg(test)]

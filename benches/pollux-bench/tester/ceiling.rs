@@ -1,0 +1,46 @@
+//! What generator and sink can do without a switch: no figure near it says anything of a switch.
+
+use super::{Effort, Tester};
+use crate::failure::Result;
+use crate::rig::{DEV_A, DEV_B, MAC_A, MAC_B, Rig, Stations, Subject};
+use crate::sample::median;
+use crate::world::{A, B, World};
+use ::traffic::{Flow, Schedule, Sizes, Stream};
+
+/// A rate above this share of the ceiling is the generator's, not the switch's.
+pub const GENERATOR_BOUND: f64 = 0.95;
+const TRIALS: usize = 3;
+
+/// Frames per second from one end of a pair to the other, by size; each measured once.
+#[derive(Debug, Default)]
+pub struct Ceilings {
+    known: Vec<(Sizes, f64)>,
+}
+
+impl Ceilings {
+    /// That of a size.
+    pub fn of(&mut self, world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
+        if let Some((_, rate)) = self.known.iter().find(|(known, _)| *known == sizes) {
+            return Ok(*rate);
+        }
+        let rate = measure(world, effort, sizes)?;
+        eprintln!("  generator to sink, no switch: {:.3} Mpps", rate / 1e6);
+        self.known.push((sizes, rate));
+        Ok(rate)
+    }
+}
+
+/// The median of a few trials at more than the sender can do.
+fn measure(world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
+    let rig = Rig::build(world, Subject::Direct, Stations::Frames)?;
+    let mut tester = Tester::open(rig, &[(A, DEV_A), (B, DEV_B)])?;
+    let flow = || one_way(sizes, Schedule::paced(20_000_000, effort.trial));
+    let rates: Result<Vec<f64>> = (0..TRIALS).map(|_| Ok(tester.trial(vec![flow()])?.forwarded())).collect();
+    Ok(median(&rates?))
+}
+
+/// From station A to station B.
+pub fn one_way(sizes: Sizes, schedule: Schedule) -> Flow {
+    let stream = Stream::new(0, super::mac(MAC_A), super::mac(MAC_B), sizes);
+    Flow { stream, schedule, from: 0, to: vec![1] }
+}
