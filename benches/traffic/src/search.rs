@@ -46,9 +46,8 @@ pub struct Found {
 const OFFERED: f64 = 0.97;
 /// A bracket of 1 to 20 M is halved to 0.1 % in so many steps, also if some are wasted.
 const STEPS: u32 = 50;
-/// Lossy trials with a rush that are not believed, each time; a machine that holds the sender up more often than that cannot
-/// measure this rate.
-const RUSHES: u32 = 6;
+/// Spoiled trials of a rate that are not believed; a machine that holds the sender up more often cannot measure it.
+const SPOILED: u32 = 8;
 /// More failures of the final check would mean that the machine changes under the search.
 const CONFIRMATIONS: u32 = 4;
 
@@ -134,21 +133,30 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
         if loss >= 1.0 { failed / 2.0 } else { (failed * (1.0 - loss) * 0.98).max(failed / 2.0) }
     }
 
-    /// A trial, repeated while it is lossy or short of the rate: the best of them. One that was lossy because the sender
-    /// sent in a rush does not count, up to [`RUSHES`] of them.
+    /// A trial, repeated while it is lossy: the best of them. One in which the sender failed does not count, up to
+    /// [`SPOILED`] of them.
     fn tried(&mut self, rate: f64, goal: f64) -> Result<Shown, E> {
-        let mut best = self.once(rate)?;
-        let (mut repeats, mut rushes) = (0, 0);
-        while (best.loss > goal || best.offered < rate * OFFERED) && repeats < self.search.repeats {
-            let again = self.once(rate)?;
-            if again.loss > goal && again.rushed && rushes < RUSHES {
-                rushes += 1;
-            } else {
-                repeats += 1;
+        let (mut best, mut spoiled) = (None, 0);
+        let mut left = 1 + self.search.repeats;
+        loop {
+            let shown = self.once(rate)?;
+            if self.is_spoiled(&shown, rate, goal) && spoiled < SPOILED {
+                spoiled += 1;
+                continue;
             }
-            best = better(best, again, goal);
+            let so_far = best.map_or(shown, |best| better(best, shown, goal));
+            left -= 1;
+            if so_far.loss <= goal || left == 0 {
+                return Ok(so_far);
+            }
+            best = Some(so_far);
         }
-        Ok(best)
+    }
+
+    /// Whether it says nothing of the switch: the sender sent in a rush, or less than it has managed before.
+    fn is_spoiled(&self, shown: &Shown, rate: f64, goal: f64) -> bool {
+        let short = shown.offered < rate * OFFERED && self.known.iter().any(|known| known.offered >= rate);
+        short || shown.rushed && shown.loss > goal
     }
 
     fn once(&mut self, rate: f64) -> Result<Shown, E> {
