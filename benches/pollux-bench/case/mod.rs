@@ -39,7 +39,8 @@ pub fn inside(cli: &Cli) -> Result<bool> {
 
 /// Runs cases one after the other; each table is printed when it is complete.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
-    let mut all = vec![Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
+    let mut all =
+        vec![Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
     if *command != Command::All || !options.quick {
         // searches: minutes each
         all.push(Command::Rfc2544);
