@@ -1,7 +1,9 @@
 # make demo   build, bring up four namespaces on one switch, ping and TCP between all of them, tear down
 # make test   all tests, the privileged ones included (root)
 # make lint   format, clippy, docs, licences
-# make bench  micro-benchmarks; `make compare` measures against other switches, `make soak` loads one for 30 minutes
+# make bench  Pollux beside other switches in under ten minutes: table of goals, target/bench/report.html; an idle machine
+#             `make bench-full` takes longer rounds of everything, `make soak` loads a lab for 30 minutes
+# make micro  micro-benchmarks; `make instructions` counts those of the pipeline anew
 # make loom   model checks of the lock-free code
 # make fuzz   every fuzz target for FUZZ_SECONDS over its corpus
 #
@@ -9,12 +11,12 @@
 
 CARGO ?= cargo
 PACKAGES = clang llvm libelf-dev zlib1g-dev pkg-config make iproute2 iputils-ping iperf3 ethtool tcpdump jq \
-	dpdk qemu-system-x86 busybox-static cpio user-mode-linux
+	dpdk valgrind qemu-system-x86 busybox-static cpio user-mode-linux
 PEERS = dpdk dpdk-dev openvswitch-switch-dpdk
 FUZZ_SECONDS ?= 60
 export PRIVILEGED_TESTS ?= $(if $(filter 0,$(shell id -u)),1,)
 
-.PHONY: all deps peers build demo test lint bench compare soak loom fuzz clean
+.PHONY: all deps peers build demo test lint bench bench-full micro instructions soak loom fuzz clean
 
 all: build
 
@@ -45,6 +47,13 @@ demo: build
 test: deps
 	$(CARGO) nextest run --locked --workspace
 	$(CARGO) test --locked --workspace --doc --quiet
+	$(CARGO) build --locked --profile counted -p pipeline-cases
+	target/counted/pollux-pipeline check benches/instructions.toml
+
+# Where the counts changed on purpose: to be committed with the reason.
+instructions: deps
+	$(CARGO) build --locked --profile counted -p pipeline-cases
+	target/counted/pollux-pipeline write benches/instructions.toml
 
 lint: deps
 	$(CARGO) fmt --all --check
@@ -64,12 +73,15 @@ fuzz: deps
 			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=4096 || exit 1; \
 	done
 
-bench: deps
-	$(CARGO) bench --locked
+# Against the kernel bridge, macvlan, testpmd and Open vSwitch.
+bench: build peers
+	target/release/pollux-bench all --quick --save target/bench/results.json --page target/bench/report.html
 
-# Against the kernel bridge, macvlan, testpmd and, where it is installed, Open vSwitch: an idle machine, ten minutes.
-compare: build peers
-	target/release/pollux-bench all
+bench-full: build peers
+	target/release/pollux-bench all --save target/bench/results-full.json --page target/bench/report-full.html
+
+micro: deps
+	$(CARGO) bench --locked
 
 soak: build
 	target/release/pollux-bench soak --minutes 30

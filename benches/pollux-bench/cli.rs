@@ -68,6 +68,8 @@ pub enum Command {
     Cpu,
     /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it
     Rfc2544,
+    /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations
+    Pipeline,
     /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
     Soak {
         /// How long

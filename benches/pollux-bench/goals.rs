@@ -112,7 +112,7 @@ const AIMS: [Aim; 11] = [
     Aim {
         what: "in memory: learn, look up, sort; 1000 stations",
         aim: "≤ 60 cycles per frame",
-        section: "memory",
+        section: "pipeline",
         work: "burst of 32",
         ours: "pollux pipeline",
         against: Against::Figure(60.0, &[]),

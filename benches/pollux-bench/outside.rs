@@ -97,7 +97,7 @@ fn alone() -> Result<File> {
 
 impl Case {
     fn uses_testpmd(&self) -> bool {
-        !matches!(self, Self::Idle | Self::Soak { .. })
+        !matches!(self, Self::Idle | Self::Pipeline | Self::Soak { .. })
     }
 }
 

@@ -3,6 +3,7 @@
 mod cpu;
 mod idle;
 mod ping;
+mod pipeline;
 mod rfc2544;
 mod tcp;
 mod vhost;
@@ -37,17 +38,30 @@ pub fn inside(cli: &Cli) -> Result<bool> {
     Ok(results.sound())
 }
 
+/// The cases of `all`, and whether they are among those of `all --quick`.
+const CASES: &[(Command, bool)] = &[
+    (Command::Pipeline, true),
+    (Command::Xdp, true),
+    (Command::Vhost, true),
+    (Command::Tcp, true),
+    (Command::Ping, true),
+    (Command::Rtt, true),
+    (Command::Idle, true),
+    (Command::Cpu, true),
+    // searches: minutes each
+    (Command::Rfc2544, false),
+];
+
 /// Runs cases one after the other; each table is printed when it is complete.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
-    let mut all =
-        vec![Command::Xdp, Command::Vhost, Command::Tcp, Command::Ping, Command::Rtt, Command::Idle, Command::Cpu];
-    if *command != Command::All || !options.quick {
-        // searches: minutes each
-        all.push(Command::Rfc2544);
-    }
+    let asked = |(case, quick): &&(Command, bool)| match command {
+        Command::All => *quick || !options.quick,
+        one => case == one,
+    };
     let mut sections = Vec::new();
-    for case in all.iter().filter(|case| *command == Command::All || command == *case) {
+    for (case, _) in CASES.iter().filter(asked) {
         let more = match case {
+            Command::Pipeline => vec![pipeline::pipeline(options)?, pipeline::fdb(options)?],
             Command::Xdp => vec![xdp::measure(world, options)?],
             Command::Vhost => vec![vhost::measure(world, options)?],
             Command::Tcp => vec![tcp::measure(world, options)?],

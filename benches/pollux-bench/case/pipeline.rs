@@ -1,0 +1,95 @@
+//! The pipeline in memory: no port, no kernel, one program of ours that reads the time-stamp counter.
+
+use super::asked;
+use crate::cli::Options;
+use crate::failure::{During, Failure, Result};
+use crate::process::run;
+use crate::report::{Better, Section, Shape};
+use crate::rig::SWITCH_CORE;
+use crate::rounds::{Course, Reading};
+use std::fmt;
+
+/// Frames that come at once.
+struct Burst(u32);
+
+impl fmt::Display for Burst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "burst of {}", self.0)
+    }
+}
+
+/// Stations of the table.
+struct Stations(u32);
+
+impl fmt::Display for Stations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n >= 1_000_000 => write!(f, "{} M", n / 1_000_000),
+            n if n >= 1000 => write!(f, "{} k", n / 1000),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+/// How frames meet the table: the name, and the words of the program for it.
+const WAYS: [(&str, &[&str]); 2] = [("pollux fdb, burst of 32", &[]), ("pollux fdb, one by one", &["--single"])];
+
+/// Learn, look up, sort into lanes.
+pub fn pipeline(options: &Options) -> Result<Section> {
+    let mut section = Section {
+        name: "pipeline".into(),
+        title:
+            "In memory, on core 1: a burst of 64-byte frames of 1000 stations is learned, looked up and sorted into \
+                egress lanes, and freed. Cycles of the time-stamp counter."
+                .into(),
+        unit: "cycles per frame".into(),
+        better: Better::Less,
+        grain: 2.0,
+        ..Section::default()
+    };
+    let course =
+        Course { rounds: options.rounds, subjects: &["pollux pipeline"], works: &[Burst(1), Burst(8), Burst(32)] };
+    course.run(&mut section, |_, burst| {
+        let value = cycles(&["cycles", "--burst", &burst.0.to_string()])?;
+        Ok(Reading { value, ..Reading::default() })
+    });
+    Ok(section)
+}
+
+/// The table alone, as it grows.
+pub fn fdb(options: &Options) -> Result<Section> {
+    let mut section = Section {
+        name: "fdb".into(),
+        title:
+            "The forwarding table alone, on core 1: the source of a frame is learned again, its destination looked up; \
+                stations in random order. Cycles of the time-stamp counter."
+                .into(),
+        unit: "cycles per frame".into(),
+        better: Better::Less,
+        grain: 2.0,
+        shape: Shape::Curve { x: "stations".into(), log: true },
+        ..Section::default()
+    };
+    let subjects: Vec<&str> = WAYS.iter().map(|(name, _)| *name).filter(|name| asked(name, &options.only)).collect();
+    let works = [1, 100, 1_000, 10_000, 100_000, 1_000_000].map(Stations);
+    let course = Course { rounds: options.rounds, subjects: &subjects, works: &works };
+    course.run(&mut section, |subject, stations| {
+        let way = WAYS.iter().find(|(name, _)| name == subject).map_or(&[][..], |(_, words)| words);
+        let n = stations.0.to_string();
+        let value = cycles(&[&["fdb", "--stations", &n], way].concat())?;
+        Ok(Reading { value, x: Some(stations.0.into()), ..Reading::default() })
+    });
+    Ok(section)
+}
+
+/// What `pollux-pipeline` answers; it lies beside us.
+fn cycles(words: &[&str]) -> Result<f64> {
+    let program = std::env::current_exe().during("our own path")?.with_file_name("pollux-pipeline");
+    if !program.is_file() {
+        let what = "pollux-pipeline is not beside pollux-bench";
+        return Err(Failure(format!("{what}: `cargo build --release --workspace --bins`")));
+    }
+    let (program, core) = (program.display().to_string(), SWITCH_CORE.to_string());
+    let text = run(&[&[&program[..]], words, &["--core", &core]].concat())?;
+    text.trim().parse().during("what pollux-pipeline says")
+}
