@@ -1,5 +1,6 @@
 //! The command line as typed.
 
+use crate::case::Axis;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -70,6 +71,12 @@ pub enum Command {
     Rfc2544,
     /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations
     Pipeline,
+    /// How the cost grows: with ports, frame size, flows, fan-out; a curve each
+    Scale {
+        /// Only this one
+        #[arg(long, value_enum)]
+        axis: Option<Axis>,
+    },
     /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
     Soak {
         /// How long

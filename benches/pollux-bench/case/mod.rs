@@ -2,12 +2,16 @@
 
 mod cpu;
 mod idle;
+mod look;
 mod ping;
 mod pipeline;
 mod rfc2544;
+mod scale;
 mod tcp;
 mod vhost;
 mod xdp;
+
+pub use scale::Axis;
 
 use crate::cli::{Cli, Command, Options};
 use crate::failure::{During, Failure, Result};
@@ -54,6 +58,9 @@ const CASES: &[(Command, bool)] = &[
 
 /// Runs cases one after the other; each table is printed when it is complete.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
+    if let Command::Scale { axis } = command {
+        return scale::measure(world, options, *axis);
+    }
     let asked = |(case, quick): &&(Command, bool)| match command {
         Command::All => *quick || !options.quick,
         one => case == one,

@@ -4,6 +4,7 @@
 //! pair to each station (`v0` and `w0` are their ends); Pollux gets the same pairs by `af_xdp`, or makes its own
 //! interfaces (`tap`, `veth`).
 
+pub mod crowd;
 pub mod guests;
 mod ovs;
 mod pollux;
@@ -12,12 +13,14 @@ mod wiring;
 
 pub use ovs::installed as ovs_installed;
 pub use pollux::{Daemon, Ledger, ask, warnings};
+pub use testpmd::Load;
 
 use crate::cpu;
 use crate::failure::Result;
 use crate::process::Job;
 use crate::rounds::Findings;
 use crate::world::World;
+use crowd::Crowd;
 use ovs::{Ovs, Wires};
 use std::fmt;
 
@@ -34,6 +37,8 @@ pub const DEV_B: &str = "w1";
 pub const MAC_A: &str = "02:00:00:00:0a:01";
 /// Address of station B.
 pub const MAC_B: &str = "02:00:00:00:0b:01";
+/// Where testpmd's flowgen sends, which does not ask; station B has it too.
+pub const MAC_FLOWS: &str = "00:01:02:03:04:01";
 /// IP address of station A.
 pub const IP_A: &str = "10.77.0.1";
 /// IP address of station B.
@@ -150,16 +155,27 @@ enum Switch {
 impl Rig {
     /// Wires the stations to `subject` and starts it.
     pub fn build(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
-        let wiring = wiring::Wiring::lay(world, subject, stations)?;
+        Self::wire(world, subject, stations, None)
+    }
+
+    /// The same among more ports.
+    pub fn build_among(world: &World, subject: Subject, stations: Stations, crowd: Crowd) -> Result<Self> {
+        Self::wire(world, subject, stations, Some(crowd))
+    }
+
+    fn wire(world: &World, subject: Subject, stations: Stations, among: Option<Crowd>) -> Result<Self> {
+        let crowd = among.unwrap_or_default();
+        let wiring = wiring::Wiring::lay(world, subject, stations, crowd)?;
         let switch = match subject {
             Subject::Pollux(ports, poll) => {
-                Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll))?)
+                Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll, among))?)
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
-            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs)?),
+            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(crowd.ports))?),
             Subject::XdpRedirect | Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;
+        crowd.raise(world)?;
         Ok(Self { switch, _wiring: wiring })
     }
 
@@ -191,7 +207,7 @@ impl Rig {
     }
 }
 
-/// Starts testpmd as generator of frames of `bytes` in station A.
-pub fn generator(world: &World, bytes: u32) -> Result<Job> {
-    testpmd::generator(world, bytes)
+/// Starts testpmd as generator in station A.
+pub fn generator(world: &World, load: &Load<'_>) -> Result<Job> {
+    testpmd::generator(world, load)
 }

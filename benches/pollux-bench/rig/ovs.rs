@@ -1,6 +1,7 @@
 //! Open vSwitch with its userspace datapath, on AF_XDP or vhost-user, with a database and directory of its own.
 
-use super::{MAC_B, SWITCH_CORE};
+use super::crowd;
+use super::{MAC_B, MAC_FLOWS, SWITCH_CORE};
 use crate::failure::{During, Failure, Result};
 use crate::process::{Job, ip, run};
 use crate::world::World;
@@ -27,8 +28,8 @@ pub fn installed() -> bool {
 /// What its two ports are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wires {
-    /// The ends of the stations' pairs, by AF_XDP.
-    Pairs,
+    /// The ends of the stations' pairs and of so many more, by AF_XDP.
+    Pairs(usize),
     /// vhost-user sockets `vm1` and `vm2` in its directory.
     Guests,
 }
@@ -66,8 +67,10 @@ impl Ovs {
         let switch = Job::start(&world.directory, "ovs", &["env", &rundir, VSWITCHD, &socket, &control, &pidfile])?;
         let mut ovs = Self { switch, _database: database };
         ovs.configure(&socket, wires)?;
-        if wires == Wires::Pairs {
-            run(&["ovs-appctl", "-t", &file("switch.ctl"), "fdb/add", "br0", "w0", "0", MAC_B])?;
+        if let Wires::Pairs(_) = wires {
+            for mac in [MAC_B, MAC_FLOWS] {
+                run(&["ovs-appctl", "-t", &file("switch.ctl"), "fdb/add", "br0", "w0", "0", mac])?;
+            }
         }
         Ok(ovs)
     }
@@ -82,12 +85,15 @@ impl Ovs {
         vsctl(socket, &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", &mask])?;
         vsctl(socket, &["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"])?;
         let (ports, kind) = match wires {
-            Wires::Pairs => (["v0", "w0"], &["type=afxdp", "options:n_rxq=1"][..]),
-            Wires::Guests => (["vm1", "vm2"], &["type=dpdkvhostuser"][..]),
+            Wires::Pairs(more) => {
+                let crowd = (0..more).map(crowd::ours);
+                (["v0", "w0"].map(str::to_owned).into_iter().chain(crowd).collect(), "type=afxdp options:n_rxq=1")
+            }
+            Wires::Guests => (vec!["vm1".to_owned(), "vm2".to_owned()], "type=dpdkvhostuser"),
         };
-        for port in ports {
-            vsctl(socket, &[&["add-port", "br0", port, "--", "set", "Interface", port][..], kind].concat())?;
-        }
+        let add = |port: &String| format!("-- add-port br0 {port} -- set Interface {port} {kind}");
+        let words = ports.iter().map(add).collect::<Vec<_>>().join(" ");
+        vsctl(socket, &words.split(' ').collect::<Vec<_>>())?;
         let error = vsctl(socket, &["--bare", "--columns=error", "list", "Interface"])?;
         if !error.trim().is_empty() {
             return Err(Failure(format!("ovs: {}", error.trim())));

@@ -1,6 +1,7 @@
 //! The switch under test.
 
-use super::{DEV_A, DEV_B, MAC_A, MAC_B, Poll, Ports, SWITCH_CORE};
+use super::crowd::Crowd;
+use super::{DEV_A, DEV_B, MAC_A, MAC_B, MAC_FLOWS, Poll, Ports, SWITCH_CORE};
 use crate::failure::{During, Result, fail};
 use crate::process::{Job, run, wait_for};
 use crate::rounds::Findings;
@@ -11,25 +12,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::Duration;
 
-const STARTING: Duration = Duration::from_secs(20);
+const STARTING: Duration = Duration::from_secs(60);
 const STOPPING: Duration = Duration::from_secs(20);
-/// What is still in rings when a generator stops is forwarded well within this.
+/// A switch whose counters stand still for so long has forwarded what was in its rings when the generator stopped.
 const SETTLING: Duration = Duration::from_millis(200);
+/// Rings full of broadcasts to many ports.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// A configuration with a port to each station. B's address is known, as it is to every peer.
-pub fn between_stations(ports: Ports, poll: Poll) -> String {
+pub fn between_stations(ports: Ports, poll: Poll, crowd: Option<Crowd>) -> String {
     let port = |ours: &str, netns: &str, theirs: &str, mac: &str| match ports {
         Ports::AfXdp => format!("{{ kind: af_xdp, dev: {ours}, domain: lan }}"),
         Ports::Veth => format!("{{ kind: veth, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
         Ports::Tap => format!("{{ kind: tap, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
     };
+    // an arena that grows with the ports takes huge pages up to some point, and those of others before it: on none it is
+    // the same all along the axis
+    let memory = if crowd.is_some() { "memory: { hugepages: off }\n" } else { "" };
     format!(
         "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\n\
-         domains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}] }}\n\
-         ports:\n  a: {}\n  b: {}\n",
+         {memory}domains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}, {{ mac: \"{MAC_FLOWS}\", port: b }}] }}\n\
+         ports:\n  a: {}\n  b: {}\n{}",
         poll.name(),
         port("v0", A, DEV_A, MAC_A),
-        port("w0", B, DEV_B, MAC_B)
+        port("w0", B, DEV_B, MAC_B),
+        crowd.map_or(String::new(), |crowd| crowd.configuration(ports))
     )
 }
 
@@ -76,12 +83,23 @@ impl Daemon {
 
     /// Stops it in order. Says whether frames are unaccounted for, every warning of its log, and what it ran on.
     pub fn close(mut self) -> Result<Findings> {
-        sleep(SETTLING);
-        let mut faults: Vec<String> = self.ledger()?.imbalance().into_iter().collect();
+        let mut faults: Vec<String> = self.settled()?.imbalance().into_iter().collect();
         let remarks = vec![self.obtained()?];
         self.job.stop(Signal::SIGTERM, STOPPING)?;
         faults.extend(warnings(&self.job.said()));
         Ok(Findings { faults, remarks })
+    }
+
+    /// The counters when they do not move any more; traffic must have ended.
+    fn settled(&self) -> Result<Ledger> {
+        let mut last = self.ledger()?;
+        let still = wait_for(SETTLED, || {
+            sleep(SETTLING);
+            let before = std::mem::replace(&mut last, self.ledger()?);
+            let same = (before.received, before.sent) == (last.received, last.sent);
+            Ok(same.then(|| last.clone()))
+        })?;
+        still.map_or_else(|| fail("frames are still coming although nobody sends"), Ok)
     }
 
     /// What its ports and its memory obtained from the system.

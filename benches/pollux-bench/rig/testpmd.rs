@@ -13,13 +13,39 @@ const STARTING: Duration = Duration::from_secs(20);
 const READY: &str = "Port statistics";
 const SETTINGS: [&str; 4] = ["--auto-start", "--stats-period", "1", "--total-num-mbufs=8192"];
 
-/// Sends frames of `bytes` (without FCS) from station A to station B until it is dropped, as fast as it can.
-pub fn generator(world: &World, bytes: u32) -> Result<Job> {
+/// What a generator sends, as fast as it can.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// Length of the frames without FCS.
+    pub bytes: u32,
+    /// Where.
+    pub to: &'a str,
+    /// IP flows; `to` is then [`MAC_FLOWS`](super::MAC_FLOWS).
+    pub flows: Option<u32>,
+}
+
+impl Load<'_> {
+    /// To station B.
+    pub fn of(bytes: u32) -> Self {
+        Self { bytes, to: MAC_B, flows: None }
+    }
+}
+
+/// Sends from station A until it is dropped.
+pub fn generator(world: &World, load: &Load<'_>) -> Result<Job> {
     let lcores = format!("0@{LOAD_CORE},1@{LOAD_CORE}");
-    let (vdev, size, peer) =
-        (format!("--vdev=net_af_xdp0,iface={DEV_A}"), format!("--txpkts={bytes}"), format!("--eth-peer=0,{MAC_B}"));
+    let (vdev, size, peer) = (
+        format!("--vdev=net_af_xdp0,iface={DEV_A}"),
+        format!("--txpkts={}", load.bytes),
+        format!("--eth-peer=0,{}", load.to),
+    );
+    let mode = match load.flows {
+        None => vec!["--forward-mode=txonly".to_owned()],
+        Some(flows) => vec!["--forward-mode=flowgen".to_owned(), format!("--flowgen-flows={flows}")],
+    };
+    let mode: Vec<&str> = mode.iter().map(String::as_str).collect();
     let eal = eal(world, &lcores, "generator");
-    let argv = [&eal[..], &[&vdev, "--", "--forward-mode=txonly", &size, &peer], &SETTINGS].concat();
+    let argv = [&eal[..], &[&vdev, "--"], &mode, &[&size, &peer], &SETTINGS].concat();
     start(world, "generator", &within(A, &argv))
 }
 

@@ -1,6 +1,7 @@
 //! Namespaces, pairs, bridge and macvlan devices.
 
-use super::{DEV_A, DEV_B, IP_A, IP_B, MAC_A, MAC_B, Ports, Stations, Subject};
+use super::crowd::Crowd;
+use super::{DEV_A, DEV_B, IP_A, IP_B, MAC_A, MAC_B, MAC_FLOWS, Ports, Stations, Subject};
 use crate::bpf;
 use crate::failure::{During, Result};
 use crate::process::{ip, run, within};
@@ -15,11 +16,12 @@ const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
 pub struct Wiring {
     links: Vec<&'static str>,
     namespaces: Vec<&'static str>,
+    crowded: bool,
 }
 
 impl Wiring {
     /// All that `subject` needs before it starts.
-    pub fn lay(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
+    pub fn lay(world: &World, subject: Subject, stations: Stations, crowd: Crowd) -> Result<Self> {
         let mut wiring = Self::default();
         for name in [A, B] {
             // known before it is made: what is half made is removed too
@@ -38,7 +40,18 @@ impl Wiring {
             Subject::XdpRedirect => redirect(world)?,
             _ => {}
         }
+        wiring.crowd(world, subject, crowd)?;
         Ok(wiring)
+    }
+
+    /// Pairs for more ports, where the subject does not make them itself.
+    fn crowd(&mut self, world: &World, subject: Subject, crowd: Crowd) -> Result<()> {
+        if crowd.ports == 0 || crowd.taps || matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
+            return Ok(());
+        }
+        self.crowded = true;
+        let enslave = |dev: &str| (subject == Subject::Bridge).then(|| format!("link set {dev} master br0"));
+        crowd.lay(world, enslave)
     }
 
     fn pair_to_each_station(&mut self) -> Result<()> {
@@ -66,7 +79,10 @@ impl Wiring {
             ip(&format!("link set {dev} master br0"))?;
         }
         ip("link set br0 up")?;
-        run(&["bridge", "fdb", "replace", MAC_B, "dev", "w0", "master", "static"]).map(drop)
+        for mac in [MAC_B, MAC_FLOWS] {
+            run(&["bridge", "fdb", "replace", mac, "dev", "w0", "master", "static"])?;
+        }
+        Ok(())
     }
 
     /// A's frames come in by a pair whose other end carries B's macvlan.
@@ -97,6 +113,9 @@ impl Drop for Wiring {
     fn drop(&mut self) {
         // the pairs first: deleting a namespace removes its interfaces later, in the background, while the next rig
         // takes their names
+        if self.crowded {
+            Crowd::remove();
+        }
         for link in self.links.iter().rev() {
             let _not_made = ip(&format!("link del {link}"));
         }

@@ -3,6 +3,7 @@
 use crate::bpf;
 use crate::failure::{Failure, Result};
 use crate::process::{ip, run, within};
+use crate::rig::crowd::Crowd;
 use crate::rig::{DEV_A, DEV_B, Subject};
 use crate::world::{A, B, World};
 use serde_json::Value;
@@ -13,6 +14,7 @@ const SOURCE: &str = include_str!("sink.bpf.c");
 #[derive(Debug)]
 pub struct Sink {
     native: bool,
+    crowd: Crowd,
 }
 
 impl Sink {
@@ -23,11 +25,21 @@ impl Sink {
         let native = subject != Subject::Macvlan;
         let how = if native { "xdpdrv" } else { "xdpgeneric" };
         bpf::attach(&format!("-n {B}"), DEV_B, how, &object)?;
-        Ok(Self { native })
+        Ok(Self { native, crowd: Crowd::default() })
+    }
+
+    /// Attaches it also to the far ends of a crowd.
+    pub fn attach_all(world: &World, subject: Subject, crowd: Crowd) -> Result<Self> {
+        let sink = Self::attach(world, subject)?;
+        crowd.attach(world, &world.directory.join("sink.o").display().to_string())?;
+        Ok(Self { crowd, ..sink })
     }
 
     /// Frames that arrived so far.
     pub fn count(&self) -> Result<u64> {
+        if self.crowd.ports > 0 {
+            return all_received(B);
+        }
         if !self.native {
             return interface(B, DEV_B, "rx", "packets");
         }
@@ -35,6 +47,14 @@ impl Sink {
         let drops = text.lines().filter(|line| line.contains("xdp_drops"));
         Ok(drops.filter_map(|line| line.rsplit(':').next()?.trim().parse::<u64>().ok()).sum())
     }
+}
+
+/// What all interfaces of a namespace have received, by one request.
+fn all_received(netns: &str) -> Result<u64> {
+    let text = ip(&format!("-n {netns} -j -s link show"))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|error| Failure(format!("ip -j: {error}")))?;
+    let links = answer.as_array().into_iter().flatten();
+    Ok(links.filter_map(|link| link["stats64"]["rx"]["packets"].as_u64()).sum())
 }
 
 /// Frames station A tried to send so far.
