@@ -69,6 +69,8 @@ pub enum Command {
     Cpu,
     /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it
     Rfc2544,
+    /// RFC 2889 with four stations: meshed, broadcast, address caching and learning, errored frames
+    Rfc2889,
     /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations
     Pipeline,
     /// How the cost grows: with ports, frame size, flows, fan-out; a curve each

@@ -6,6 +6,7 @@ mod look;
 mod ping;
 mod pipeline;
 mod rfc2544;
+mod rfc2889;
 mod scale;
 mod tcp;
 mod vhost;
@@ -54,6 +55,7 @@ const CASES: &[(Command, bool)] = &[
     (Command::Cpu, true),
     // searches: minutes each
     (Command::Rfc2544, false),
+    (Command::Rfc2889, false),
 ];
 
 /// Runs cases one after the other; each table is printed when it is complete.
@@ -78,6 +80,7 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
             Command::Rtt => vec![ping::at_rates(world, options)?],
             Command::Idle => vec![idle::measure(world, options)?],
             Command::Rfc2544 => rfc2544::measure(world, options)?,
+            Command::Rfc2889 => rfc2889::measure(world, options)?,
             _ => vec![cpu::measure(world, options)?],
         };
         if !options.json {

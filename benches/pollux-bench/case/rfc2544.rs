@@ -7,10 +7,10 @@ use super::{chosen, names};
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::{Better, Section};
-use crate::rig::{DEV_A, DEV_B, MAC_A, MAC_B, Poll, Ports, Rig, Stations, Subject};
+use crate::rig::{MAC_A, MAC_B, Poll, Ports, Rig, Stations, Subject};
 use crate::rounds::{Course, Reading, Taken};
-use crate::tester::{Ceilings, Effort, GENERATOR_BOUND, Tester, mac, one_way};
-use crate::world::{A, B, World};
+use crate::tester::{Ceilings, Effort, GENERATOR_BOUND, Rates, Tester, mac, one_way};
+use crate::world::World;
 use ::traffic::{Flow, Schedule, Sizes, Stream};
 use std::fmt;
 
@@ -28,6 +28,8 @@ const GOALS: [f64; 2] = [0.0, 0.005];
 /// Shares of the rate without loss at which latency is taken.
 const SHARES: [u32; 3] = [10, 50, 90];
 const SECOND: u64 = 1_000_000_000;
+/// The switch may be faster.
+const GENERATOR: &str = "generator-bound";
 
 /// Frame lengths of a trial, FCS included.
 #[derive(Clone, Copy, Debug)]
@@ -90,23 +92,25 @@ struct One<'a> {
 impl One<'_> {
     fn run(&self, subject: Subject) -> Result<Vec<Taken>> {
         let rig = Rig::build(self.world, subject, Stations::Frames)?;
-        let mut tester = Tester::open(rig, &[(A, DEV_A), (B, DEV_B)])?;
+        let mut tester = Tester::open(rig)?;
         tester.trial(self.greetings())?;
         let paced = |rate| vec![one_way(self.work.0, Schedule::paced(whole(rate), self.effort.trial))];
-        let found = tester.search(self.effort.search(), &GOALS, paced)?;
-        let (ndr, pdr) = (found[0], found[1]);
+        let rates = tester.search(self.effort.search(), &GOALS, paced)?;
+        let ndr = rates.found[0];
         let mut taken = Vec::new();
         for share in SHARES {
             let reading = self.latency(&mut tester, ndr.rate * f64::from(share) / 100.0)?;
             taken.push(Taken { section: 1, work: format!("{} at {share} %", self.work), reading: Ok(reading) });
         }
-        let mut reading = Reading { value: ndr.rate / 1e6, findings: tester.close()?, ..Reading::default() };
-        reading.facts.push(("PDR".into(), pdr.rate / 1e6));
-        reading.facts.push(("trials".into(), f64::from(ndr.trials + pdr.trials)));
+        let mut reading = rate_facts(&rates);
         reading.facts.push(("% of generator".into(), ndr.rate / self.ceiling * 100.0));
-        if ndr.bound_by_sender || ndr.rate > GENERATOR_BOUND * self.ceiling {
-            reading.findings.remarks.push(format!("{}: generator-bound", self.work));
+        if !ndr.bound_by_sender && ndr.rate > GENERATOR_BOUND * self.ceiling {
+            reading.findings.remarks.push(GENERATOR.into());
         }
+        reading.findings.remarks.iter_mut().for_each(|remark| *remark = format!("{}: {remark}", self.work));
+        let findings = tester.close()?;
+        reading.findings.faults.extend(findings.faults);
+        reading.findings.remarks.extend(findings.remarks);
         taken.push(Taken { section: 0, work: self.work.to_string(), reading: Ok(reading) });
         Ok(taken)
     }
@@ -134,7 +138,22 @@ impl One<'_> {
     }
 }
 
+/// The rate without loss, and what else a search for it showed.
+pub fn rate_facts(rates: &Rates) -> Reading {
+    let (ndr, pdr) = (rates.found[0], rates.found[1]);
+    let mut reading = Reading { value: ndr.rate / 1e6, ..Reading::default() };
+    reading.facts.push(("PDR".into(), pdr.rate / 1e6));
+    reading.facts.push(("FRMOL".into(), rates.overloaded / 1e6));
+    reading.facts.push(("MFR".into(), rates.most / 1e6));
+    reading.facts.push(("trials".into(), f64::from(ndr.trials + pdr.trials)));
+    if ndr.bound_by_sender {
+        reading.findings.remarks.push(GENERATOR.into());
+    }
+    reading
+}
+
+/// Frames per second as an integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and far below 2^53")]
-fn whole(rate: f64) -> u64 {
+pub fn whole(rate: f64) -> u64 {
     rate as u64
 }

@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod guests;
 mod ovs;
 mod pollux;
+pub mod star;
 mod testpmd;
 mod wiring;
 

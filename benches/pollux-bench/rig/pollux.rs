@@ -71,6 +71,11 @@ impl Daemon {
         self.job.pid()
     }
 
+    /// Has it do something.
+    pub fn tell(&self, words: &[&str]) -> Result<()> {
+        run(&[&[self.pollux.as_str(), "--socket", &self.socket], words].concat()).map(drop)
+    }
+
     /// An answer of its API.
     pub fn ask(&self, question: &str) -> Result<Value> {
         ask(&self.pollux, &self.socket, question)

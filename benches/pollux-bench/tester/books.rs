@@ -1,49 +1,41 @@
 //! Conservation over a whole trial: what the stations sent and got, what every interface between them dropped, and what the
 //! switch says of itself must add up, frame by frame.
 //!
-//! In front of the switch: sent = received by the switch + dropped by interfaces on the way in. Behind it: sent by the switch =
-//! arrived at stations + dropped by interfaces on the way out. Inside: its own ledger. Of a switch that is not ours only the
-//! whole is checked: what is lost must have been dropped somewhere we can see, or it is said how much was not.
+//! Every frame that somebody sent (a station, or a port of the switch) was received by somebody (the switch, or a station) or
+//! dropped by an interface between them; and inside the switch its own ledger holds. Only a switch of ours has such a ledger.
 
+use super::Middle;
 use crate::failure::{Failure, Result};
 use crate::process::ip;
-use crate::rig::{Ledger, Rig};
+use crate::rig::Ledger;
 use ::traffic::Outcome;
 use serde_json::Value;
-
-/// Frames dropped by interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Dropped {
-    /// On the way to the switch: by stations that send, by the switch's interfaces that receive.
-    inward: u64,
-    /// On the way to the stations.
-    outward: u64,
-}
 
 /// All counters at the start of a trial.
 #[derive(Debug)]
 pub struct Books {
     ledger: Option<Ledger>,
-    dropped: Dropped,
+    /// By interfaces.
+    dropped: u64,
 }
 
 impl Books {
     /// Before the trial.
-    pub fn open(rig: &Rig, netns: &[String]) -> Result<Self> {
-        Ok(Self { ledger: rig.ledger()?, dropped: dropped(netns)? })
+    pub fn open(middle: &Middle, netns: &[String]) -> Result<Self> {
+        Ok(Self { ledger: middle.ledger()?, dropped: dropped(netns)? })
     }
 
     /// After it: what does not add up.
-    pub fn close(self, rig: &Rig, netns: &[String], outcome: &Outcome) -> Result<Option<String>> {
-        let after = Self::open(rig, netns)?;
+    pub fn close(&self, middle: &Middle, netns: &[String], outcome: &Outcome) -> Result<Option<String>> {
+        let after = Self::open(middle, netns)?;
         let (Some(then), Some(now)) = (&self.ledger, &after.ledger) else { return Ok(None) };
-        let inward = after.dropped.inward - self.dropped.inward;
-        let outward = after.dropped.outward - self.dropped.outward;
-        let (received, sent) = (now.received - then.received, now.sent - then.sent);
-        Ok(now
-            .imbalance()
-            .or_else(|| differs("in front of the switch", outcome.sent(), received, inward))
-            .or_else(|| differs("behind the switch", sent, at_stations(outcome), outward)))
+        let moved = Moved {
+            sent: outcome.sent(),
+            switched: (now.received - then.received, now.sent - then.sent),
+            arrived: at_stations(outcome),
+            dropped: after.dropped - self.dropped,
+        };
+        Ok(now.imbalance().or_else(|| moved.imbalance()))
     }
 }
 
@@ -54,32 +46,43 @@ fn at_stations(outcome: &Outcome) -> u64 {
     arrived + outcome.strays() + outcome.foreign.iter().sum::<u64>()
 }
 
-fn differs(place: &str, came: u64, went: u64, dropped: u64) -> Option<String> {
-    let missing = came as i64 - went as i64 - dropped as i64;
-    (missing != 0).then(|| {
-        format!(
-            "{missing} frames are unaccounted for {place}: {came} came, {went} went on, {dropped} dropped by interfaces"
-        )
-    })
+/// Frames of a trial, wherever they were counted.
+#[derive(Debug)]
+struct Moved {
+    /// By stations.
+    sent: u64,
+    /// By the switch: received and sent.
+    switched: (u64, u64),
+    /// At stations.
+    arrived: u64,
+    /// By interfaces.
+    dropped: u64,
+}
+
+impl Moved {
+    fn imbalance(&self) -> Option<String> {
+        let Self { sent, switched: (received, forwarded), arrived, dropped } = self;
+        let (came, went) = (sent + forwarded, received + arrived + dropped);
+        (came != went).then(|| {
+            format!(
+                "frames are unaccounted for: {sent} sent by stations + {forwarded} by the switch ≠ {received} received by \
+                 the switch + {arrived} by stations + {dropped} dropped by interfaces"
+            )
+        })
+    }
 }
 
 /// Of all interfaces: those of the stations and those of the switch, in our own namespace.
-fn dropped(netns: &[String]) -> Result<Dropped> {
-    let ours = interfaces("-j -s link show")?;
-    let mut all = Dropped { inward: ours.0, outward: ours.1 };
-    let mut named: Vec<&String> = netns.iter().collect();
-    named.sort();
-    named.dedup();
-    for netns in named {
-        let (rx, tx) = interfaces(&format!("-n {netns} -j -s link show"))?;
-        all.inward += tx;
-        all.outward += rx;
+fn dropped(netns: &[String]) -> Result<u64> {
+    let mut all = interfaces("-j -s link show")?;
+    for netns in netns {
+        all += interfaces(&format!("-n {netns} -j -s link show"))?;
     }
     Ok(all)
 }
 
 /// Dropped while receiving and while sending.
-fn interfaces(words: &str) -> Result<(u64, u64)> {
+fn interfaces(words: &str) -> Result<u64> {
     let text = ip(words)?;
     let answer: Value = serde_json::from_str(&text).map_err(|error| Failure(format!("ip {words}: {error}")))?;
     let sum = |direction: &str| {
@@ -90,7 +93,7 @@ fn interfaces(words: &str) -> Result<(u64, u64)> {
         });
         drops.sum::<u64>()
     };
-    Ok((sum("rx"), sum("tx")))
+    Ok(sum("rx") + sum("tx"))
 }
 
 #[cfg(test)]
@@ -98,10 +101,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_counted() {
-        assert_eq!(differs("here", 10, 7, 3), None);
-        let said = differs("here", 10, 7, 2).unwrap();
-        assert!(said.starts_with("1 frames are unaccounted for here"), "{said}");
-        assert!(differs("here", 10, 11, 0).unwrap().starts_with("-1 frames"));
+    fn what_is_missing_is_noticed() {
+        let moved = Moved { sent: 10, switched: (9, 8), arrived: 7, dropped: 2 };
+        assert_eq!(moved.imbalance(), None);
+        let said = Moved { dropped: 1, ..moved }.imbalance().unwrap();
+        assert!(said.contains("10 sent by stations + 8 by the switch ≠ 9"), "{said}");
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Effort, Tester};
 use crate::failure::Result;
-use crate::rig::{DEV_A, DEV_B, MAC_A, MAC_B, Rig, Stations, Subject};
+use crate::rig::{MAC_A, MAC_B, Rig, Stations, Subject};
 use crate::sample::median;
-use crate::world::{A, B, World};
+use crate::world::World;
 use ::traffic::{Flow, Schedule, Sizes, Stream};
 
 /// A rate above this share of the ceiling is the generator's, not the switch's.
@@ -33,7 +33,7 @@ impl Ceilings {
 /// The median of a few trials at more than the sender can do.
 fn measure(world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
     let rig = Rig::build(world, Subject::Direct, Stations::Frames)?;
-    let mut tester = Tester::open(rig, &[(A, DEV_A), (B, DEV_B)])?;
+    let mut tester = Tester::open(rig)?;
     let flow = || one_way(sizes, Schedule::paced(20_000_000, effort.trial));
     let rates: Result<Vec<f64>> = (0..TRIALS).map(|_| Ok(tester.trial(vec![flow()])?.forwarded())).collect();
     Ok(median(&rates?))

@@ -6,9 +6,13 @@ mod ceiling;
 pub use ceiling::{Ceilings, GENERATOR_BOUND, one_way};
 
 use crate::failure::{During, Failure, Result};
-use crate::rig::{LOAD_CORE, Rig};
+use crate::rig::star::{self, Star};
+use crate::rig::{DEV_A, DEV_B, LOAD_CORE, Ledger, Rig};
 use crate::rounds::Findings;
+use crate::world::{A, B};
+use ::traffic::clock::now;
 use ::traffic::search::{Found, Search, Searcher, Shown};
+use ::traffic::trial::QUIET;
 use ::traffic::{Flow, Mac, Outcome, Station, Trial};
 use books::Books;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -21,13 +25,52 @@ pub struct Tester {
     // the sockets go before the interfaces
     stations: Vec<Station>,
     netns: Vec<String>,
-    rig: Rig,
+    middle: Middle,
     /// What was wrong in any trial.
     faults: Vec<String>,
 }
 
 /// A sender that was late by so many nanoseconds sends the frames of that time in a rush: as many as a ring holds.
 const RUSH: u64 = 1_000_000;
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Rates {
+    /// For each goal.
+    pub found: Vec<Found>,
+    /// Frames per second delivered when the most was offered (RFC 2889: FRMOL).
+    pub overloaded: f64,
+    /// The most delivered in any trial (RFC 2889: MFR).
+    pub most: f64,
+}
+
+/// What is between the stations.
+#[derive(Debug)]
+pub enum Middle {
+    /// Two stations' switch.
+    Rig(Rig),
+    /// Many stations' switch.
+    Star(Star),
+}
+
+impl Middle {
+    fn ledger(&self) -> Result<Option<Ledger>> {
+        match self {
+            Self::Rig(rig) => rig.ledger(),
+            Self::Star(star) => star.ledger(),
+        }
+    }
+
+    fn inspect(self) -> Result<Findings> {
+        match self {
+            Self::Rig(rig) => rig.inspect(),
+            Self::Star(star) => star.inspect(),
+        }
+    }
+}
+
+/// How long frames may be under way before they are missing, nanoseconds: what RFC 2544 waits after each trial.
+const PATIENCE: u64 = 2_000_000_000;
 
 /// How a search is done.
 #[derive(Clone, Copy, Debug)]
@@ -53,36 +96,106 @@ impl Effort {
 }
 
 impl Tester {
-    /// Opens the stations of a rig: an interface in a namespace each.
-    pub fn open(rig: Rig, ends: &[(&str, &str)]) -> Result<Self> {
-        let open = |(netns, dev): &(&str, &str)| Station::open(Some(*netns), dev).during(format!("{netns} {dev}"));
+    /// Opens the two stations of a rig.
+    pub fn open(rig: Rig) -> Result<Self> {
+        let ends = [(A, DEV_A), (B, DEV_B)].map(|(netns, dev)| (netns.to_owned(), dev.to_owned()));
+        Self::at(Middle::Rig(rig), &ends)
+    }
+
+    /// Opens all stations of a star.
+    pub fn around(star: Star, stations: usize) -> Result<Self> {
+        let ends: Vec<_> = (0..stations).map(|n| (star::netns(n), star::dev(n))).collect();
+        Self::at(Middle::Star(star), &ends)
+    }
+
+    fn at(middle: Middle, ends: &[(String, String)]) -> Result<Self> {
+        let open = |(netns, dev): &(String, String)| Station::open(Some(netns), dev).during(format!("{netns} {dev}"));
         let stations = ends.iter().map(open).collect::<Result<_>>()?;
-        let netns = ends.iter().map(|(netns, _)| (*netns).to_owned()).collect();
-        Ok(Self { stations, netns, rig, faults: Vec::new() })
+        let netns = ends.iter().map(|(netns, _)| netns.clone()).collect();
+        Ok(Self { stations, netns, middle, faults: Vec::new() })
+    }
+
+    /// Has the switch forget all learned addresses.
+    pub fn flush(&self) -> Result<()> {
+        match &self.middle {
+            Middle::Rig(_) => Ok(()),
+            Middle::Star(star) => star.flush(),
+        }
     }
 
     /// One trial, on the load core. Whatever does not add up is a fault.
     pub fn trial(&mut self, flows: Vec<Flow>) -> Result<Outcome> {
-        let books = Books::open(&self.rig, &self.netns)?;
-        let outcome = on_load_core(&Trial::new(flows), &mut self.stations)?;
-        let wrong = books.close(&self.rig, &self.netns, &outcome)?;
+        let books = Books::open(&self.middle, &self.netns)?;
+        let mut outcome = on_load_core(&Trial::new(flows), &mut self.stations)?;
+        let end = now() + PATIENCE;
+        // what is still on its way is lost for the trial, but not for the books
+        let wrong = loop {
+            let wrong = books.close(&self.middle, &self.netns, &outcome)?;
+            if wrong.is_none() || now() > end {
+                break wrong;
+            }
+            self.take_late(&mut outcome)?;
+        };
         self.faults.extend(wrong.into_iter().chain(outcome.faults()));
         Ok(outcome)
     }
 
+    /// Takes what comes after the end of a trial, until nothing does.
+    fn take_late(&mut self, outcome: &mut Outcome) -> Result<()> {
+        let mut last = now();
+        while now() - last < QUIET {
+            for (station, count) in self.stations.iter_mut().zip(&mut outcome.foreign) {
+                station.kick().during("sending")?;
+                let n = station.receive(now(), |_| {});
+                *count += u64::from(n);
+                last = if n > 0 { now() } else { last };
+            }
+        }
+        Ok(())
+    }
+
     /// The highest rates, frames per second over all flows, with no more loss than each goal allows.
-    pub fn search(&mut self, search: Search, goals: &[f64], flows: impl Fn(f64) -> Vec<Flow>) -> Result<Vec<Found>> {
+    pub fn search(&mut self, search: Search, goals: &[f64], flows: impl Fn(f64) -> Vec<Flow>) -> Result<Rates> {
+        let mut delivered = Vec::new();
         let mut searcher = Searcher::new(search, |rate| {
             let outcome = self.trial(flows(rate))?;
+            delivered.push(outcome.forwarded());
             Ok(Shown { offered: outcome.offered(), loss: outcome.loss(), rushed: outcome.lag.max() > RUSH })
         });
-        goals.iter().map(|goal| searcher.find(*goal)).collect()
+        let found = goals.iter().map(|goal| searcher.find(*goal)).collect::<Result<_>>()?;
+        let at_most = delivered.first().copied().unwrap_or(0.0);
+        Ok(Rates { found, overloaded: at_most, most: delivered.into_iter().fold(0.0, f64::max) })
+    }
+
+    /// The highest rate at which `shown` shows no loss.
+    pub fn search_by(
+        &mut self,
+        search: Search,
+        mut shown: impl FnMut(&mut Self, f64) -> Result<Shown>,
+    ) -> Result<Found> {
+        Searcher::new(search, |rate| shown(self, rate)).find(0.0)
+    }
+
+    /// Sends short frames that belong to no stream from a station, a few at a time, and counts what arrives at each.
+    pub fn inject(&mut self, from: usize, frame: &[u8], n: usize) -> Result<Vec<u64>> {
+        let mut counts = vec![0; self.stations.len()];
+        let (mut left, mut last) = (n, now());
+        while left > 0 || now() - last < QUIET {
+            left -= usize::from(left > 0 && self.stations[from].send_raw(frame));
+            for (station, count) in self.stations.iter_mut().zip(&mut counts) {
+                station.kick().during("sending")?;
+                if station.receive(now(), |_| *count += 1) > 0 {
+                    last = now();
+                }
+            }
+        }
+        Ok(counts)
     }
 
     /// Stops the subject and says what can be said of it and of all trials.
     pub fn close(self) -> Result<Findings> {
         drop(self.stations);
-        let mut findings = self.rig.inspect()?;
+        let mut findings = self.middle.inspect()?;
         findings.faults.extend(self.faults);
         Ok(findings)
     }

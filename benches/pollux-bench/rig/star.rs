@@ -1,0 +1,187 @@
+//! Many stations and one switch, or two switches with a wire between them.
+//!
+//! Station `i` owns `s<i>` in namespace plxb-s`<i>`; the switch's end of a pair, where there is one, is `t<i>`. With
+//! [`Layout::TwoSwitches`] the first half of the stations is on the one, the second on the other; for Pollux those are two
+//! learning domains of one process with an `af_xdp` port each at the wire's ends.
+
+use super::pollux::Daemon;
+use super::{Ledger, Poll, Ports, SWITCH_CORE, Subject};
+use crate::failure::{Result, fail};
+use crate::process::{ip, wait_for};
+use crate::rounds::Findings;
+use crate::world::{World, add_netns};
+use std::time::Duration;
+
+const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+const RAISED: Duration = Duration::from_secs(5);
+
+/// How the stations are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// All to one switch.
+    OneSwitch,
+    /// Half to each of two.
+    TwoSwitches,
+}
+
+/// The stations and the switch. Dropping it removes everything.
+#[derive(Debug)]
+pub struct Star {
+    // before the wires
+    daemon: Option<Daemon>,
+    wires: Wires,
+}
+
+#[derive(Debug, Default)]
+struct Wires {
+    links: Vec<String>,
+    stations: usize,
+    bridges: usize,
+}
+
+/// Namespace of a station.
+pub fn netns(station: usize) -> String {
+    format!("plxb-s{station}")
+}
+
+/// Interface of a station.
+pub fn dev(station: usize) -> String {
+    format!("s{station}")
+}
+
+/// Address of a station.
+pub fn address(station: usize) -> [u8; 6] {
+    [2, 0, 0, 5, u8::try_from(station).unwrap_or(u8::MAX), 1]
+}
+
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+impl Star {
+    /// Makes `stations` of them and connects them by `subject`: Pollux or the bridge.
+    pub fn build(world: &World, subject: Subject, stations: usize, layout: Layout) -> Result<Self> {
+        let mut wires = Wires::default();
+        for station in 0..stations {
+            add_netns(&netns(station))?;
+            wires.stations += 1;
+        }
+        if !matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
+            wires.pairs(stations)?;
+        }
+        if layout == Layout::TwoSwitches {
+            wires.between()?;
+        }
+        let daemon = match subject {
+            Subject::Pollux(ports, poll) => Some(Daemon::start(world, &configuration(ports, poll, stations, layout))?),
+            Subject::Bridge => {
+                wires.bridge(stations, layout)?;
+                None
+            }
+            other => return fail(format!("{other} does not connect {stations} stations here")),
+        };
+        for station in 0..stations {
+            ip(&format!("-n {} link set {} up", netns(station), dev(station)))?;
+            carrier(station)?;
+        }
+        Ok(Self { daemon, wires })
+    }
+
+    /// Forgets all learned addresses.
+    pub fn flush(&self) -> Result<()> {
+        if let Some(daemon) = &self.daemon {
+            return daemon.tell(&["fdb", "flush"]);
+        }
+        (0..self.wires.bridges).try_for_each(|n| ip(&format!("link set br{n} type bridge fdb_flush")).map(drop))
+    }
+
+    /// The switch's own counters, if it is ours.
+    pub fn ledger(&self) -> Result<Option<Ledger>> {
+        self.daemon.as_ref().map(Daemon::ledger).transpose()
+    }
+
+    /// Stops it and says what can be said of it.
+    pub fn inspect(self) -> Result<Findings> {
+        self.daemon.map_or_else(|| Ok(Findings::default()), Daemon::close)
+    }
+}
+
+/// Waits until the station's interface has a carrier: a bridge's port forwards from then on.
+fn carrier(station: usize) -> Result<()> {
+    let (netns, dev) = (netns(station), dev(station));
+    let up = || Ok(ip(&format!("-n {netns} -br link show dev {dev}"))?.contains("LOWER_UP").then_some(()));
+    wait_for(RAISED, up)?.map_or_else(|| fail(format!("{dev} in {netns} has no carrier")), Ok)
+}
+
+fn configuration(ports: Ports, poll: Poll, stations: usize, layout: Layout) -> String {
+    let domain = |station| if layout == Layout::TwoSwitches && station >= stations / 2 { "far" } else { "lan" };
+    let port = |station: usize| {
+        let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
+        let what = match ports {
+            Ports::AfXdp => format!("kind: af_xdp, dev: t{station}"),
+            Ports::Veth => format!("kind: veth, netns: {netns}, ifname: {dev}, mac: \"{mac}\""),
+            Ports::Tap => format!("kind: tap, netns: {netns}, ifname: {dev}, mac: \"{mac}\""),
+        };
+        format!("  p{station}: {{ {what}, domain: {} }}\n", domain(station))
+    };
+    let all: String = (0..stations).map(port).collect();
+    let wire = match layout {
+        Layout::OneSwitch => "",
+        Layout::TwoSwitches => {
+            "  x0: { kind: af_xdp, dev: x0, domain: lan }\n  x1: { kind: af_xdp, dev: x1, domain: far }\n"
+        }
+    };
+    let far = if layout == Layout::TwoSwitches { ", far: {}" } else { "" };
+    format!(
+        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\ndomains: {{ lan: {{}}{far} }}\nports:\n{all}{wire}",
+        poll.name()
+    )
+}
+
+impl Wires {
+    fn pairs(&mut self, stations: usize) -> Result<()> {
+        for station in 0..stations {
+            let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
+            self.links.push(format!("t{station}"));
+            ip(&format!(
+                "link add t{station} {ONE_QUEUE} type veth peer name {dev} netns {netns} address {mac} {ONE_QUEUE}"
+            ))?;
+            ip(&format!("link set t{station} up"))?;
+        }
+        Ok(())
+    }
+
+    fn between(&mut self) -> Result<()> {
+        self.links.push("x0".into());
+        ip(&format!("link add x0 {ONE_QUEUE} type veth peer name x1 {ONE_QUEUE}"))?;
+        ip("link set x0 up")?;
+        ip("link set x1 up").map(drop)
+    }
+
+    fn bridge(&mut self, stations: usize, layout: Layout) -> Result<()> {
+        self.bridges = if layout == Layout::TwoSwitches { 2 } else { 1 };
+        for n in 0..self.bridges {
+            self.links.push(format!("br{n}"));
+            ip(&format!("link add br{n} type bridge stp_state 0 mcast_snooping 0"))?;
+            ip(&format!("link set br{n} up"))?;
+        }
+        for station in 0..stations {
+            ip(&format!("link set t{station} master br{}", station * self.bridges / stations))?;
+        }
+        for n in 0..if self.bridges == 2 { 2 } else { 0 } {
+            ip(&format!("link set x{n} master br{n}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        for link in self.links.iter().rev() {
+            let _not_made = ip(&format!("link del {link}"));
+        }
+        for station in 0..self.stations {
+            let _not_made = ip(&format!("netns del {}", netns(station)));
+        }
+    }
+}
