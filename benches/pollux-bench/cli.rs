@@ -1,6 +1,6 @@
 //! The command line as typed.
 
-use crate::case::Axis;
+use crate::case::{Axis, Size};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -67,8 +67,15 @@ pub enum Command {
     Idle,
     /// CPU time per frame at a fixed 100 kpps
     Cpu,
-    /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it
-    Rfc2544,
+    /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it, back-to-back frames, recovery
+    Rfc2544 {
+        /// Only these: bytes with FCS, or `imix`
+        #[arg(long, value_delimiter = ',', value_name = "SIZES")]
+        sizes: Vec<Size>,
+    },
+    /// What generator and sink can do without a switch: the tests of RFC 2544 from one end of a veth pair to the other
+    #[command(long_flag = "self-test")]
+    SelfTest,
     /// RFC 2889 with four stations: meshed, broadcast, address caching and learning, errored frames
     Rfc2889,
     /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations

@@ -12,6 +12,7 @@ mod tcp;
 mod vhost;
 mod xdp;
 
+pub use rfc2544::Size;
 pub use scale::Axis;
 
 use crate::cli::{Cli, Command, Options};
@@ -23,6 +24,7 @@ use crate::world::World;
 use crate::{host, soak};
 use std::fmt::Display;
 use std::fs;
+use std::mem::discriminant;
 
 /// Measures; whether nothing was wrong.
 pub fn inside(cli: &Cli) -> Result<bool> {
@@ -54,7 +56,8 @@ const CASES: &[(Command, bool)] = &[
     (Command::Idle, true),
     (Command::Cpu, true),
     // searches: minutes each
-    (Command::Rfc2544, false),
+    (Command::Rfc2544 { sizes: Vec::new() }, false),
+    (Command::SelfTest, false),
     (Command::Rfc2889, false),
 ];
 
@@ -65,7 +68,7 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
     }
     let asked = |(case, quick): &&(Command, bool)| match command {
         Command::All => *quick || !options.quick,
-        one => case == one,
+        one => discriminant(case) == discriminant(one),
     };
     let mut sections = Vec::new();
     for (case, _) in CASES.iter().filter(asked) {
@@ -79,7 +82,8 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
             Command::Ping => vec![ping::regular(world, options)?, ping::after_idleness(world, options)?],
             Command::Rtt => vec![ping::at_rates(world, options)?],
             Command::Idle => vec![idle::measure(world, options)?],
-            Command::Rfc2544 => rfc2544::measure(world, options)?,
+            Command::Rfc2544 { sizes } => rfc2544::measure(world, options, asked_sizes(command).unwrap_or(sizes))?,
+            Command::SelfTest => rfc2544::self_test(world, options)?,
             Command::Rfc2889 => rfc2889::measure(world, options)?,
             _ => vec![cpu::measure(world, options)?],
         };
@@ -89,6 +93,14 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
         sections.extend(more);
     }
     Ok(sections)
+}
+
+/// The sizes of the command, if it is the one that has any.
+fn asked_sizes(command: &Command) -> Option<&[Size]> {
+    match command {
+        Command::Rfc2544 { sizes } => Some(sizes),
+        _ => None,
+    }
 }
 
 /// The subjects that are installed and asked for.

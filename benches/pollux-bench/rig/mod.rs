@@ -20,7 +20,7 @@ use crate::cpu;
 use crate::failure::Result;
 use crate::process::Job;
 use crate::rounds::Findings;
-use crate::world::World;
+use crate::world::{A, B, World};
 use crowd::Crowd;
 use ovs::{Ovs, Wires};
 use std::fmt;
@@ -178,6 +178,13 @@ impl Rig {
         wiring::raise(subject, stations)?;
         crowd.raise(world)?;
         Ok(Self { switch, _wiring: wiring })
+    }
+
+    /// Changes the MTU of both stations' interfaces.
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        [(A, DEV_A), (B, DEV_B)]
+            .iter()
+            .try_for_each(|(netns, dev)| crate::process::ip(&format!("-n {netns} link set {dev} mtu {mtu}")).map(drop))
     }
 
     /// CPU time of the switch's process so far; none if the kernel is the switch.

@@ -15,6 +15,24 @@ use std::time::Duration;
 const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
 const RAISED: Duration = Duration::from_secs(5);
 
+/// What is to be built.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many.
+    pub stations: usize,
+    /// How they are connected.
+    pub layout: Layout,
+    /// Of all interfaces.
+    pub mtu: u32,
+}
+
+impl Plan {
+    /// So many on one switch, with the usual MTU.
+    pub fn of(stations: usize) -> Self {
+        Self { stations, layout: Layout::OneSwitch, mtu: 1500 }
+    }
+}
+
 /// How the stations are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -59,21 +77,22 @@ fn written(mac: [u8; 6]) -> String {
 }
 
 impl Star {
-    /// Makes `stations` of them and connects them by `subject`: Pollux or the bridge.
-    pub fn build(world: &World, subject: Subject, stations: usize, layout: Layout) -> Result<Self> {
+    /// Makes the stations and connects them by `subject`: Pollux or the bridge.
+    pub fn build(world: &World, subject: Subject, plan: Plan) -> Result<Self> {
+        let Plan { stations, layout, mtu } = plan;
         let mut wires = Wires::default();
         for station in 0..stations {
             add_netns(&netns(station))?;
             wires.stations += 1;
         }
         if !matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
-            wires.pairs(stations)?;
+            wires.pairs(stations, mtu)?;
         }
         if layout == Layout::TwoSwitches {
             wires.between()?;
         }
         let daemon = match subject {
-            Subject::Pollux(ports, poll) => Some(Daemon::start(world, &configuration(ports, poll, stations, layout))?),
+            Subject::Pollux(ports, poll) => Some(Daemon::start(world, &configuration(ports, poll, plan))?),
             Subject::Bridge => {
                 wires.bridge(stations, layout)?;
                 None
@@ -113,7 +132,8 @@ fn carrier(station: usize) -> Result<()> {
     wait_for(RAISED, up)?.map_or_else(|| fail(format!("{dev} in {netns} has no carrier")), Ok)
 }
 
-fn configuration(ports: Ports, poll: Poll, stations: usize, layout: Layout) -> String {
+fn configuration(ports: Ports, poll: Poll, plan: Plan) -> String {
+    let Plan { stations, layout, mtu } = plan;
     let domain = |station| if layout == Layout::TwoSwitches && station >= stations / 2 { "far" } else { "lan" };
     let port = |station: usize| {
         let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
@@ -133,18 +153,18 @@ fn configuration(ports: Ports, poll: Poll, stations: usize, layout: Layout) -> S
     };
     let far = if layout == Layout::TwoSwitches { ", far: {}" } else { "" };
     format!(
-        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\ndomains: {{ lan: {{}}{far} }}\nports:\n{all}{wire}",
+        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\ndomains: {{ lan: {{ mtu: {mtu} }}{far} }}\nports:\n{all}{wire}",
         poll.name()
     )
 }
 
 impl Wires {
-    fn pairs(&mut self, stations: usize) -> Result<()> {
+    fn pairs(&mut self, stations: usize, mtu: u32) -> Result<()> {
         for station in 0..stations {
             let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
             self.links.push(format!("t{station}"));
             ip(&format!(
-                "link add t{station} {ONE_QUEUE} type veth peer name {dev} netns {netns} address {mac} {ONE_QUEUE}"
+                "link add t{station} mtu {mtu} {ONE_QUEUE} type veth peer name {dev} mtu {mtu} netns {netns} address {mac} {ONE_QUEUE}"
             ))?;
             ip(&format!("link set t{station} up"))?;
         }

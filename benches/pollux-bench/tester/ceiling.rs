@@ -5,7 +5,7 @@ use crate::failure::Result;
 use crate::rig::{MAC_A, MAC_B, Rig, Stations, Subject};
 use crate::sample::median;
 use crate::world::World;
-use ::traffic::{Flow, Schedule, Sizes, Stream};
+use ::traffic::{Flow, Mac, Schedule, Sizes, Stream};
 
 /// A rate above this share of the ceiling is the generator's, not the switch's.
 pub const GENERATOR_BOUND: f64 = 0.95;
@@ -30,17 +30,28 @@ impl Ceilings {
     }
 }
 
+/// That takes frames of these sizes.
+pub fn mtu(sizes: Sizes) -> u32 {
+    const HEADER_AND_FCS: u16 = 18;
+    u32::from(sizes.longest() - HEADER_AND_FCS).max(1500)
+}
+
 /// The median of a few trials at more than the sender can do.
 fn measure(world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
     let rig = Rig::build(world, Subject::Direct, Stations::Frames)?;
+    rig.set_mtu(mtu(sizes))?;
     let mut tester = Tester::open(rig)?;
-    let flow = || one_way(sizes, Schedule::paced(20_000_000, effort.trial));
+    let flow = || one_way(ends(), sizes, Schedule::paced(20_000_000, effort.trial));
     let rates: Result<Vec<f64>> = (0..TRIALS).map(|_| Ok(tester.trial(vec![flow()])?.forwarded())).collect();
     Ok(median(&rates?))
 }
 
-/// From station A to station B.
-pub fn one_way(sizes: Sizes, schedule: Schedule) -> Flow {
-    let stream = Stream::new(0, super::mac(MAC_A), super::mac(MAC_B), sizes);
-    Flow { stream, schedule, from: 0, to: vec![1] }
+/// From the first station to the second.
+pub fn one_way(ends: [Mac; 2], sizes: Sizes, schedule: Schedule) -> Flow {
+    Flow { stream: Stream::new(0, ends[0], ends[1], sizes), schedule, from: 0, to: vec![1] }
+}
+
+/// Addresses of the stations of a rig of two.
+pub fn ends() -> [Mac; 2] {
+    [MAC_A, MAC_B].map(super::mac)
 }

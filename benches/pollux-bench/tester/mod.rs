@@ -3,7 +3,7 @@
 mod books;
 mod ceiling;
 
-pub use ceiling::{Ceilings, GENERATOR_BOUND, one_way};
+pub use ceiling::{Ceilings, GENERATOR_BOUND, ends, mtu, one_way};
 
 use crate::failure::{During, Failure, Result};
 use crate::rig::star::{self, Star};
@@ -202,7 +202,7 @@ impl Tester {
 }
 
 /// An address as written.
-pub fn mac(text: &str) -> Mac {
+fn mac(text: &str) -> Mac {
     let mut mac = [0; 6];
     let bytes = text.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok());
     mac.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);

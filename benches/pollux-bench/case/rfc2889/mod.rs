@@ -19,7 +19,7 @@ use super::{chosen, names};
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::{Better, Section};
-use crate::rig::star::{Layout, Star};
+use crate::rig::star::{Layout, Plan, Star};
 use crate::rig::{Poll, Ports, Subject};
 use crate::rounds::{Course, Reading, Taken};
 use crate::tester::{Effort, Tester};
@@ -86,7 +86,8 @@ pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
             Work::Rate(Pattern::TwoSwitches) => Layout::TwoSwitches,
             _ => Layout::OneSwitch,
         };
-        let mut tester = Tester::around(Star::build(world, *subject, STATIONS, layout)?, STATIONS)?;
+        let star = Star::build(world, *subject, Plan { layout, ..Plan::of(STATIONS) })?;
+        let mut tester = Tester::around(star, STATIONS)?;
         tester.trial(greetings())?;
         let mut taken = match work {
             Work::Rate(pattern) => rate(&mut tester, effort, *pattern)?,

@@ -1,0 +1,109 @@
+//! RFC 2544 between two ports: throughput (no loss, and 0.5 %), latency at shares of it, back-to-back frames, recovery from
+//! overload.
+//!
+//! One direction, A to B, evenly spaced frames. Every subject gets the same searches; what it shows in a trial is checked
+//! frame by frame and against its books. With no switch (`self-test`) it says what generator and sink can do themselves.
+
+mod one;
+mod tables;
+
+pub use one::{rate_facts, whole};
+
+use super::chosen;
+use crate::cli::Options;
+use crate::failure::Result;
+use crate::report::Section;
+use crate::rig::{Poll, Ports, Subject};
+use crate::rounds::Course;
+use crate::tester::{Ceilings, Effort};
+use crate::world::World;
+use ::traffic::Sizes;
+use one::One;
+use std::fmt;
+use std::str::FromStr;
+
+const SUBJECTS: [Subject; 7] = [
+    Subject::Pollux(Ports::Veth, Poll::Busy),
+    Subject::Pollux(Ports::AfXdp, Poll::Busy),
+    Subject::Pollux(Ports::Tap, Poll::Busy),
+    Subject::Testpmd,
+    Subject::Ovs,
+    Subject::Bridge,
+    Subject::Macvlan,
+];
+const QUICK: [Size; 1] = [Size(Sizes::Fixed(64))];
+const FULL: [Size; 5] = [
+    Size(Sizes::Fixed(64)),
+    Size(Sizes::Fixed(512)),
+    Size(Sizes::Fixed(1518)),
+    Size(Sizes::Imix),
+    Size(Sizes::Fixed(9000)),
+];
+
+/// Frame lengths of a trial, FCS included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(Sizes);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Sizes::Fixed(size) => write!(f, "{size} B"),
+            Sizes::Imix => f.write_str("IMIX"),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.parse() {
+            _ if text.eq_ignore_ascii_case("imix") => Ok(Self(Sizes::Imix)),
+            Ok(size) if (64..=9018).contains(&size) => Ok(Self(Sizes::Fixed(size))),
+            _ => Err("a size is `imix` or a number of bytes from 64 to 9018, FCS included".into()),
+        }
+    }
+}
+
+/// All subjects with all sizes, or with those asked for.
+pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<Section>> {
+    let subjects = chosen(&SUBJECTS, options)?;
+    run(world, options, &subjects, sizes)
+}
+
+/// Generator and sink at the two ends of a veth pair.
+pub fn self_test(world: &World, options: &Options) -> Result<Vec<Section>> {
+    run(world, options, &[Subject::Direct], &[])
+}
+
+fn run(world: &World, options: &Options, subjects: &[Subject], sizes: &[Size]) -> Result<Vec<Section>> {
+    let sizes = match sizes {
+        [] if options.quick => &QUICK[..],
+        [] => &FULL,
+        asked => asked,
+    };
+    let mut sections = tables::empty(subjects);
+    let (effort, mut ceilings) = (Effort::of(options), Ceilings::default());
+    let course = Course { rounds: options.rounds, subjects, works: sizes };
+    course.run_all(&mut sections, |subject, size| {
+        let ceiling = ceilings.of(world, effort, size.0)?;
+        let one = One { world, effort, size: *size, ceiling };
+        if one.fits(*subject) { one.run(*subject) } else { Ok(Vec::new()) }
+    });
+    sections.retain(|section| !section.series.is_empty() || !section.faults.is_empty());
+    Ok(sections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        assert_eq!("64".parse(), Ok(Size(Sizes::Fixed(64))));
+        assert_eq!("IMIX".parse(), Ok(Size(Sizes::Imix)));
+        assert!("63".parse::<Size>().unwrap_err().contains("imix"));
+        assert!("9019".parse::<Size>().is_err());
+        assert_eq!(FULL.map(|size| size.to_string()).join(" "), "64 B 512 B 1518 B IMIX 9000 B");
+    }
+}
