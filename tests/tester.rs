@@ -3,7 +3,6 @@
 //! Figures of a test machine mean nothing; that every frame is accounted for, and that latencies were taken, does.
 
 #[path = "common/mod.rs"]
-#[allow(dead_code, reason = "shared with the other tests")]
 mod common;
 
 use common::world::world;
