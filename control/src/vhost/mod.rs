@@ -13,6 +13,7 @@
 //! A front end that breaks the protocol, or a guest that breaks its rings, is disconnected with one line that says why;
 //! the port waits for the next one.
 
+pub mod exercise;
 pub mod features;
 mod guest;
 mod peer;

@@ -4,6 +4,7 @@
 use super::session::Session;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
+use rustix::io::ioctl_fionread;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -26,6 +27,7 @@ const SEND_RARP: u32 = 19;
 const NET_SET_MTU: u32 = 20;
 const SET_STATUS: u32 = 39;
 const GET_STATUS: u32 = 40;
+const OURS: [u32; 5] = [SET_VRING_ENABLE, SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS];
 
 /// What lies in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +66,12 @@ pub(super) fn look(stream: &UnixStream) -> io::Result<Waiting> {
         Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Waiting::Nothing),
         Err(errno) => return Err(errno.into()),
     };
-    judge(&bytes[..n])
+    let there = ioctl_fionread(stream)?;
+    judge(&bytes[..n], usize::try_from(there).unwrap_or(usize::MAX))
 }
 
-/// What the first bytes are.
-fn judge(bytes: &[u8]) -> io::Result<Waiting> {
+/// What the first bytes are, of `there` that have come.
+fn judge(bytes: &[u8], there: usize) -> io::Result<Waiting> {
     if bytes.len() < HEADER {
         return Ok(Waiting::Part);
     }
@@ -78,8 +81,12 @@ fn judge(bytes: &[u8]) -> io::Result<Waiting> {
         let what = format!("bytes that are no vhost-user message: request {request}, flags {flags:#x}, {size} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    let Some(body) = bytes[HEADER..].get(..size) else { return Ok(Waiting::Part) };
-    if ![SET_VRING_ENABLE, SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS].contains(&request) {
+    let Some(body) = bytes[HEADER..].get(..size) else {
+        // one look ends behind file descriptors, and the rest of their message may be there all the same
+        let whole = there >= HEADER + size && !OURS.contains(&request);
+        return Ok(if whole { Waiting::Message } else { Waiting::Part });
+    };
+    if !OURS.contains(&request) {
         return Ok(Waiting::Message);
     }
     let value = match (request, body.first_chunk()) {
@@ -134,15 +141,16 @@ mod tests {
     fn a_message_is_handed_on_only_when_all_of_it_is_there() {
         let whole = message(2, 1, &[0; 8]);
         for n in 0..whole.len() {
-            assert_eq!(judge(&whole[..n]).expect("a beginning"), Waiting::Part, "{n} bytes");
+            assert_eq!(judge(&whole[..n], n).expect("a beginning"), Waiting::Part, "{n} bytes");
         }
-        assert_eq!(judge(&whole).expect("a message"), Waiting::Message);
-        assert_eq!(judge(&[&whole[..], &[1, 2, 3]].concat()).expect("two"), Waiting::Message);
+        assert_eq!(judge(&whole, whole.len()).expect("a message"), Waiting::Message);
+        assert_eq!(judge(&[&whole[..], &[1, 2, 3]].concat(), whole.len() + 3).expect("two"), Waiting::Message);
     }
 
     #[test]
     fn what_the_crate_does_not_know_is_ours() {
-        let Waiting::Ours(ours) = judge(&message(NET_SET_MTU, 9, &1400u64.to_ne_bytes())).expect("a message") else {
+        let Waiting::Ours(ours) = judge(&message(NET_SET_MTU, 9, &1400u64.to_ne_bytes()), 20).expect("a message")
+        else {
             panic!("not ours");
         };
         assert_eq!((ours.value, ours.need_reply), (1400, true));
@@ -150,9 +158,25 @@ mod tests {
 
     #[test]
     fn wrong_version_reply_and_length_are_refused() {
-        assert!(judge(&message(2, 2, &[])).is_err());
-        assert!(judge(&message(2, 5, &[])).is_err());
-        assert!(judge(&message(NET_SET_MTU, 1, &[0; 4])).is_err());
-        assert!(judge(&[2u32, 1, 0x1001].map(u32::to_ne_bytes).concat()).is_err());
+        assert!(judge(&message(2, 2, &[]), 12).is_err());
+        assert!(judge(&message(2, 5, &[]), 12).is_err());
+        assert!(judge(&message(NET_SET_MTU, 1, &[0; 4]), 16).is_err());
+        assert!(judge(&[2u32, 1, 0x1001].map(u32::to_ne_bytes).concat(), 12).is_err());
+    }
+
+    /// A front end may send a header with its descriptors, and then the body.
+    #[test]
+    fn a_body_that_comes_apart_from_its_descriptors_is_seen() {
+        use nix::sys::socket::{ControlMessage, sendmsg};
+        use std::io::{IoSlice, Write};
+        let (mut theirs, ours) = UnixStream::pair().expect("a pair");
+        let whole = message(2, 1, &[0; 8]);
+        let rights = [theirs.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&rights)];
+        let head = [IoSlice::new(&whole[..HEADER])];
+        sendmsg::<()>(theirs.as_raw_fd(), &head, &rights, MsgFlags::empty(), None).expect("sending");
+        assert_eq!(look(&ours).expect("a header"), Waiting::Part);
+        theirs.write_all(&whole[HEADER..]).expect("sending");
+        assert_eq!(look(&ours).expect("a message"), Waiting::Message);
     }
 }
