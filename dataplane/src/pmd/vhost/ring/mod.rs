@@ -10,6 +10,9 @@
 //!
 //! Owner: the worker that owns the queue pair.
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod notify;
 pub(super) mod packed;
 pub(super) mod split;
 
@@ -159,13 +162,6 @@ fn indirect_words(memory: &GuestMemory, table: u64, i: u32) -> Result<(u64, u64)
     memory.read(at, &mut bytes).map_err(|Unmapped| RingFault::Unmapped(at))?;
     let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap_or(&[0; 8]));
     Ok((word(0), word(8)))
-}
-
-/// Whether the other side asked to be told of a step that an index took from `old` to `new` (`vring_need_event`,
-/// linux/virtio_ring.h).
-#[inline]
-fn need_event(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
 /// Where a ring lies and how it is spoken.

@@ -12,27 +12,21 @@
 //! ```
 //! (A) pairs with (B), (C) with the driver's load of the flags.
 
+use super::indirect_words;
+use super::notify::{self, AVAIL, EVENTS_OFF, EVENTS_ON, USED, WRAP, Word};
 use super::{Chain, DESC, Desc, Head, INDIRECT, MAX_SIZE, Mark, NEXT, Ring, RingError, RingFault, RingSpec, WRITE};
-use super::{indirect_words, need_event};
 use crate::pmd::vhost::memory::{Area, GuestMemory};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
-/// Flags: made available, used.
-const AVAIL: u16 = 1 << 7;
-const USED: u16 = 1 << 15;
 /// Offset of the flags in a descriptor, and of id and len.
 const FLAGS: usize = 14;
 const LEN: usize = 8;
 const ID: usize = 12;
 
-/// Event suppression (§2.8.14): offsets, values.
+/// Offsets in an event suppression structure (§2.8.14).
 const EVENT_INDEX: usize = 0;
 const EVENT_FLAGS: usize = 2;
-const EVENTS_ON: u16 = 0;
-const EVENTS_OFF: u16 = 1;
-const EVENTS_AT: u16 = 2;
-const WRAP: u16 = 1 << 15;
 
 /// See the module.
 #[derive(Debug)]
@@ -90,7 +84,7 @@ impl Packed {
     fn is_available(&self, at: Mark) -> bool {
         // (B), pairs with (A): the descriptor is read after its flags.
         let flags = u16::from_le(self.desc.u16(DESC * usize::from(at.index) + FLAGS).load(Ordering::Acquire));
-        (flags & AVAIL != 0) == at.wrap && (flags & USED != 0) != at.wrap
+        notify::is_available(flags, at.wrap)
     }
 
     /// `n` descriptors further, at most a whole turn.
@@ -203,34 +197,17 @@ impl Ring for Packed {
     }
 
     fn wants_call(&mut self) -> bool {
-        // Orders (C) before the load below; pairs with the driver's fence between its wish and its look at the flags.
-        fence(Ordering::SeqCst);
-        let mut old = std::mem::replace(&mut self.signalled, self.used.index);
-        let flags = u16::from_le(self.driver_event.u16(EVENT_FLAGS).load(Ordering::Relaxed));
-        if flags != EVENTS_AT || !self.event_idx {
-            return flags != EVENTS_OFF;
-        }
-        let at = u16::from_le(self.driver_event.u16(EVENT_INDEX).load(Ordering::Relaxed));
-        let mut event = at & !WRAP;
-        // As in Linux, both are brought to the present turn (virtqueue_kick_prepare_packed, virtio_ring.c).
-        if (at & WRAP != 0) != self.used.wrap {
-            event = event.wrapping_sub(self.size);
-        }
-        if self.used.index <= old {
-            old = old.wrapping_sub(self.size);
-        }
-        need_event(event, self.used.index, old)
+        let old = std::mem::replace(&mut self.signalled, self.used.index);
+        let event = self.event_idx.then(|| self.driver_event.u16(EVENT_INDEX));
+        notify::packed_wants_call(self.driver_event.u16(EVENT_FLAGS), event, (old, self.used, self.size))
     }
 
     fn arm(&mut self) -> bool {
-        self.device_event.u16(EVENT_FLAGS).store(EVENTS_ON.to_le(), Ordering::Relaxed);
-        // Orders the wish before the look; pairs with the driver's fence between the flags and its look at the wish.
-        fence(Ordering::SeqCst);
-        !self.is_available(self.next)
+        notify::arm(self.device_event.u16(EVENT_FLAGS), EVENTS_ON, || !self.is_available(self.next))
     }
 
     fn disarm(&mut self) {
-        self.device_event.u16(EVENT_FLAGS).store(EVENTS_OFF.to_le(), Ordering::Relaxed);
+        self.device_event.u16(EVENT_FLAGS).put(EVENTS_OFF, Ordering::Relaxed);
     }
 
     fn pending(&self) -> u16 {

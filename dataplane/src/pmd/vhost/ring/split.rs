@@ -12,16 +12,12 @@
 //! sees the new used.idx before it waits, or we see that it wants a call. [`arm`](Ring::arm) is the same with roles
 //! exchanged.
 
+use super::indirect_words;
+use super::notify::{self, QUIET, Word};
 use super::{Chain, DESC, Desc, Head, INDIRECT, MAX_SIZE, Mark, NEXT, Ring, RingError, RingFault, RingSpec};
-use super::{indirect_words, need_event};
 use crate::pmd::vhost::memory::{Area, GuestMemory};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-
-/// used.flags: no kicks wanted (VIRTQ_USED_F_NO_NOTIFY).
-const NO_NOTIFY: u16 = 1;
-/// avail.flags: no calls wanted (VIRTQ_AVAIL_F_NO_INTERRUPT).
-const NO_INTERRUPT: u16 = 1;
+use std::sync::atomic::Ordering;
 
 /// Offsets in avail and used ring: `flags`, `idx`, the ring, and behind it the event index.
 const FLAGS: usize = 0;
@@ -205,33 +201,25 @@ impl Ring for Split {
     }
 
     fn wants_call(&mut self) -> bool {
-        // Orders (D) before the load below; pairs with the driver's fence behind (B).
-        fence(Ordering::SeqCst);
         let old = std::mem::replace(&mut self.signalled, self.used_idx);
-        if !self.event_idx {
-            return u16::from_le(self.avail.u16(FLAGS).load(Ordering::Relaxed)) & NO_INTERRUPT == 0;
-        }
-        let event = self.avail.u16(RING + 2 * usize::from(self.size)).load(Ordering::Relaxed);
-        need_event(u16::from_le(event), self.used_idx, old)
+        let event = self.event_idx.then(|| self.avail.u16(RING + 2 * usize::from(self.size)));
+        notify::split_wants_call(self.avail.u16(FLAGS), event, (old, self.used_idx))
     }
 
     fn arm(&mut self) -> bool {
-        if self.event_idx {
-            let at = RING + USED_ELEMENT * usize::from(self.size);
-            self.used.u16(at).store(self.next.to_le(), Ordering::Relaxed);
-        } else {
-            self.used.u16(FLAGS).store(0, Ordering::Relaxed);
-        }
-        // Orders the wish before the look; pairs with the driver's fence between avail.idx and its look at the wish.
-        fence(Ordering::SeqCst);
+        let (at, value) = match self.event_idx {
+            true => (RING + USED_ELEMENT * usize::from(self.size), self.next),
+            false => (FLAGS, 0),
+        };
         // A fault is found by the next burst.
-        self.next == self.seen && u16::from_le(self.avail.u16(IDX).load(Ordering::Relaxed)) == self.next
+        let is_empty = || self.avail.u16(IDX).get(Ordering::Relaxed) == self.next;
+        notify::arm(self.used.u16(at), value, is_empty) && self.next == self.seen
     }
 
     fn disarm(&mut self) {
         // With event indexes the one that was asked for has been passed: the next kick comes 65536 chains later.
         if !self.event_idx {
-            self.used.u16(FLAGS).store(NO_NOTIFY.to_le(), Ordering::Relaxed);
+            self.used.u16(FLAGS).put(QUIET, Ordering::Relaxed);
         }
     }
 
