@@ -12,6 +12,8 @@ pub const EVENT_IDX: u64 = 1 << 29;
 pub const INDIRECT_DESC: u64 = 1 << 28;
 /// Packed rings (§2.8).
 pub const RING_PACKED: u64 = 1 << 34;
+/// What is written to the guest is logged (vhost-user, "Migration").
+pub const LOG_ALL: u64 = 1 << 26;
 const VERSION_1: u64 = 1 << 32;
 const MRG_RXBUF: u64 = 1 << 15;
 const GUEST_CSUM: u64 = 1 << 1;
@@ -22,7 +24,7 @@ const GUEST_USO4: u64 = 1 << 54;
 const GUEST_USO6: u64 = 1 << 55;
 
 /// All that a guest may take, with the names of the specification (virtio 1.2 §5.1.3, §6).
-const TABLE: [(u64, &str); 25] = [
+const TABLE: [(u64, &str); 26] = [
     (1 << 0, "csum"),
     (GUEST_CSUM, "guest_csum"),
     (1 << 3, "mtu"),
@@ -38,6 +40,7 @@ const TABLE: [(u64, &str); 25] = [
     (1 << 18, "ctrl_rx"),
     (1 << 21, "guest_announce"),
     (1 << 22, "mq"),
+    (LOG_ALL, "log_all"),
     (1 << 27, "any_layout"),
     (INDIRECT_DESC, "indirect_desc"),
     (EVENT_IDX, "event_idx"),
@@ -61,6 +64,7 @@ pub fn offered() -> u64 {
 #[must_use]
 pub fn protocol() -> VhostUserProtocolFeatures {
     VhostUserProtocolFeatures::MQ
+        | VhostUserProtocolFeatures::LOG_SHMFD
         | VhostUserProtocolFeatures::RARP
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::MTU
@@ -96,6 +100,7 @@ pub fn names(bits: u64) -> Vec<&'static str> {
 pub fn protocol_names(bits: u64) -> Vec<&'static str> {
     let table = [
         (VhostUserProtocolFeatures::MQ, "mq"),
+        (VhostUserProtocolFeatures::LOG_SHMFD, "log_shmfd"),
         (VhostUserProtocolFeatures::RARP, "rarp"),
         (VhostUserProtocolFeatures::REPLY_ACK, "reply_ack"),
         (VhostUserProtocolFeatures::MTU, "mtu"),

@@ -10,6 +10,9 @@
 //! takes a ring back from its worker, and waits for the answer, before it answers a message that ends the ring
 //! (GET_VRING_BASE, SET_MEM_TABLE): ownership by message, no lock shared with the data path.
 //!
+//! A migration is a front end that asks for a log of what is written (SET_LOG_BASE, then VHOST_F_LOG_ALL and
+//! VHOST_VRING_F_LOG while the rings run), and at the end takes the rings back by GET_VRING_BASE.
+//!
 //! A front end that breaks the protocol, or a guest that breaks its rings, is disconnected with one line that says why;
 //! the port waits for the next one.
 

@@ -1,12 +1,19 @@
 //! What the front end has said of one ring so far, until it is enough to start it.
 
 use super::features::{EVENT_IDX, INDIRECT_DESC, RING_PACKED, terms};
-use dataplane::pmd::vhost::{Call, GuestMemory, Kick, Line, RingSpec};
+use dataplane::pmd::vhost::{Call, DirtyLog, GuestMemory, Kick, Line, Log, RingSpec};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+
+/// Bytes of what a device writes (virtio 1.2 §2.7.8, §2.8.13, §2.8.14): the used ring but for its elements, an element, a
+/// packed descriptor, the device event suppression.
+const USED_HEAD: u64 = 6;
+const USED_ELEMENT: u64 = 8;
+const DESCRIPTOR: u64 = 16;
+const EVENT_AREA: u64 = 4;
 
 /// Addresses of a ring in the front end's process.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +21,15 @@ pub(super) struct Addresses {
     pub(super) desc: u64,
     pub(super) avail: u64,
     pub(super) used: u64,
+    /// Where the guest has the used area, if writes to the ring are to be logged (VHOST_VRING_F_LOG).
+    pub(super) log: Option<u64>,
+}
+
+impl Addresses {
+    /// Whether the ring lies at the same place.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        (self.desc, self.avail, self.used) == (other.desc, other.avail, other.used)
+    }
 }
 
 /// An event descriptor as it was given: one, or "poll instead" (bit 8 of the message).
@@ -55,6 +71,22 @@ pub(super) struct RingState {
 }
 
 impl RingState {
+    /// How its writes are logged.
+    pub(super) fn log(&self, memory: &GuestMemory, acked: u64, dirty: &Arc<DirtyLog>) -> Box<Log> {
+        let Some((at, log)) = self.addresses.and_then(|at| Some((at, at.log?))) else {
+            return Box::new(Log::new(dirty, Vec::new()));
+        };
+        let size = u64::from(self.num);
+        let ring = if acked & RING_PACKED != 0 {
+            // the device event area, and the descriptors, of which the message has no address of the guest's
+            let desc = memory.guest_address(at.desc).map(|desc| (desc, DESCRIPTOR * size));
+            [(log, EVENT_AREA)].into_iter().chain(desc).collect()
+        } else {
+            vec![(log, USED_HEAD + USED_ELEMENT * size)]
+        };
+        Box::new(Log::new(dirty, ring))
+    }
+
     /// The ring, if everything was said that it takes.
     pub(super) fn line(&self, memory: &Arc<GuestMemory>, acked: u64) -> io::Result<Option<Line>> {
         let (Some(at), Some(kick)) = (self.addresses, &self.kick) else { return Ok(None) };

@@ -6,13 +6,13 @@ use super::rings::{Addresses, Event, RingState, invalid};
 use super::{News, Offer, Shared, features, lock};
 use dataplane::engine::VhostLine;
 use dataplane::mem::{Mempool, MempoolCache};
-use dataplane::pmd::vhost::{Answer, Call, GuestMemory, MemoryError, Order, RegionSpec, Way, ring};
+use dataplane::pmd::vhost::{Answer, Call, DirtyLog, GuestMemory, Log, MemoryError, Order, RegionSpec, Way, ring};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use vhost::vhost_user::message::{
-    VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
+    VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight, VhostUserLog,
     VhostUserMemoryRegion, VhostUserShMemConfig, VhostUserSharedMsg, VhostUserSingleMemoryRegion,
     VhostUserVringAddrFlags, VhostUserVringState,
 };
@@ -30,6 +30,7 @@ pub(super) struct Session {
     protocol: u64,
     device_status: u8,
     memory: Option<Arc<GuestMemory>>,
+    dirty: Option<Arc<DirtyLog>>,
     rings: Vec<RingState>,
     active: Vec<bool>,
     news: Vec<News>,
@@ -72,6 +73,7 @@ impl Session {
             protocol: 0,
             device_status: 0,
             memory: None,
+            dirty: None,
             rings,
             active: vec![false; pairs],
             news: Vec::new(),
@@ -92,7 +94,7 @@ impl Session {
     pub(super) fn end(&mut self) {
         // a port that is gone has no rings
         let _ = self.stop_all();
-        self.memory = None;
+        (self.memory, self.dirty) = (None, None);
         self.note();
         lock(&self.status).connected = false;
     }
@@ -122,7 +124,7 @@ impl Session {
         let Some(memory) = self.memory.as_ref().filter(|_| !self.rings[at].running) else { return Ok(()) };
         let line = self.rings[at].line(memory, self.acked);
         let line = line.map_err(|error| refused(format!("vring {at}: {error}")))?;
-        if let Some(line) = line {
+        if let Some(line) = line.map(|line| line.with_log(self.log(at))) {
             self.order(at, |way| Order::Start(way, Box::new(line)))?;
             self.rings[at].running = true;
             self.note();
@@ -130,10 +132,26 @@ impl Session {
         Ok(())
     }
 
+    /// How writes of a ring are logged, if they are: during a migration.
+    fn log(&self, at: usize) -> Option<Box<Log>> {
+        let dirty = self.dirty.as_ref().filter(|_| self.acked & features::LOG_ALL != 0)?;
+        self.memory.as_ref().map(|memory| self.rings[at].log(memory, self.acked, dirty))
+    }
+
+    /// What is logged of the rings that run has changed.
+    fn log_anew(&self) -> Result<()> {
+        let mut running = (0..self.rings.len()).filter(|at| self.rings[*at].running);
+        running.try_for_each(|at| self.order(at, |way| Order::Log(way, self.log(at))).map(drop))
+    }
+
     /// Takes the ring back from its worker.
     fn stop(&mut self, at: usize) -> Result<()> {
+        self.stop_by(at, Order::Stop)
+    }
+
+    fn stop_by(&mut self, at: usize, order: impl FnOnce(Way) -> Order) -> Result<()> {
         if std::mem::take(&mut self.rings[at].running) {
-            let answer = self.order(at, Order::Stop)?;
+            let answer = self.order(at, order)?;
             // the worker has no ring if the guest broke it
             self.rings[at].base = answer.base.unwrap_or(self.rings[at].base);
             self.note();
@@ -238,10 +256,12 @@ impl VhostUserBackendReqHandlerMut for Session {
         if unknown != 0 {
             return Err(refused(format!("features that were not offered: {unknown:#x}")));
         }
-        if bits != self.acked && self.rings.iter().any(|ring| ring.running) {
+        let changed = (bits ^ self.acked) & !features::LOG_ALL != 0;
+        if changed && self.rings.iter().any(|ring| ring.running) {
             return Err(refused("features changed while rings run"));
         }
         self.acked = bits;
+        self.log_anew()?;
         if bits & features::PROTOCOL_FEATURES == 0 {
             // such a front end knows no SET_VRING_ENABLE
             self.rings.iter_mut().for_each(|ring| ring.enabled = true);
@@ -285,13 +305,19 @@ impl VhostUserBackendReqHandlerMut for Session {
         desc: u64,
         used: u64,
         avail: u64,
-        _log: u64,
+        log: u64,
     ) -> Result<()> {
-        if !flags.is_empty() {
-            return Err(refused("dirty logging, which was not offered"));
+        let log = flags.contains(VhostUserVringAddrFlags::VHOST_VRING_F_LOG).then_some(log);
+        let addresses = Addresses { desc, avail, used, log };
+        let (at, ring) = self.ring(index)?;
+        let same = ring.addresses.is_some_and(|known| known.is_at(&addresses));
+        if !(ring.running && same) {
+            self.stopped(index)?.addresses = Some(addresses);
+            return Ok(());
         }
-        self.stopped(index)?.addresses = Some(Addresses { desc, avail, used });
-        Ok(())
+        // a migration begins, or ends
+        ring.addresses = Some(addresses);
+        self.order(at, |way| Order::Log(way, self.log(at))).map(drop)
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
@@ -301,7 +327,7 @@ impl VhostUserBackendReqHandlerMut for Session {
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
         let (at, _) = self.ring(index)?;
-        self.stop(at)?;
+        self.stop_by(at, Order::Finish)?;
         let ring = &mut self.rings[at];
         (ring.kick, ring.call) = (None, None);
         Ok(VhostUserVringState::new(index, ring.base))
@@ -413,7 +439,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         Err(refused("GET_SHMEM_CONFIG, which was not offered"))
     }
 
-    fn set_log_base(&mut self, _: &vhost::vhost_user::message::VhostUserLog, _: File) -> Result<()> {
-        Err(refused("SET_LOG_BASE, which was not offered"))
+    fn set_log_base(&mut self, log: &VhostUserLog, file: File) -> Result<()> {
+        let dirty = DirtyLog::map(OwnedFd::from(file), log.mmap_size, log.mmap_offset);
+        self.dirty = Some(Arc::new(dirty.map_err(|error| refused(format!("dirty log: {error}")))?));
+        self.log_anew()
     }
 }

@@ -22,12 +22,13 @@ const NEED_REPLY: u32 = 1 << 3;
 
 /// Messages that the crate does not know, and one that it takes only after SET_FEATURES: QEMU sends it as soon as it has
 /// seen that there are protocol features (vhost_user_set_vring_enable, QEMU hw/virtio/vhost-user.c).
+const SET_LOG_FD: u32 = 7;
 const SET_VRING_ENABLE: u32 = 18;
 const SEND_RARP: u32 = 19;
 const NET_SET_MTU: u32 = 20;
 const SET_STATUS: u32 = 39;
 const GET_STATUS: u32 = 40;
-const OURS: [u32; 5] = [SET_VRING_ENABLE, SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS];
+const OURS: [u32; 6] = [SET_LOG_FD, SET_VRING_ENABLE, SEND_RARP, NET_SET_MTU, SET_STATUS, GET_STATUS];
 
 /// What lies in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn judge(bytes: &[u8], there: usize) -> io::Result<Waiting> {
         return Ok(Waiting::Message);
     }
     let value = match (request, body.first_chunk()) {
-        (GET_STATUS, _) => 0,
+        (GET_STATUS | SET_LOG_FD, _) => 0,
         (_, Some(bytes)) if size == 8 => u64::from_ne_bytes(*bytes),
         _ => {
             let what = format!("request {request} with a body of {size} bytes");
@@ -110,6 +111,8 @@ pub(super) fn answer(stream: &UnixStream, ours: Ours, session: &mut Session) -> 
             let [index, on] = [0, 4].map(|at| word(&ours.value.to_ne_bytes(), at));
             session.set_vring_enable(index, on != 0)
         }
+        // whoever migrates looks at the log anyway: nobody need be told that there is something in it
+        SET_LOG_FD => Ok(()),
         SEND_RARP => session.announce(ours.value),
         NET_SET_MTU => session.set_mtu(ours.value),
         SET_STATUS => session.set_status(ours.value),

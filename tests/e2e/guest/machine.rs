@@ -38,6 +38,18 @@ impl Machine {
 
     /// Boots a machine with these arguments.
     pub fn start(image: &Path, attach: &str, ip: &str, more: &[&str]) -> Self {
+        let machine = Self::spawn(image, attach, ip, more);
+        machine.wait_for("vm is up");
+        machine
+    }
+
+    /// A machine on `port` that is not booted: it waits for one that comes from `address`.
+    pub fn awaiting(image: &Path, port: &str, (ip, address): (&str, &str), more: &[&str]) -> Self {
+        let attach = pollux(&["port", "qemu-args", port, "--memory", "128M"]).ok();
+        Self::spawn(image, attach.trim(), ip, &[more, &["-incoming", address]].concat())
+    }
+
+    fn spawn(image: &Path, attach: &str, ip: &str, more: &[&str]) -> Self {
         let mut append = "console=ttyS0 quiet panic=-1".to_owned();
         // writing to a String cannot fail
         let _ = write!(append, " ip={ip}:::255.255.255.0::eth0:off");
@@ -61,9 +73,7 @@ impl Machine {
         let (say, console) = channel();
         // ends with the machine; a test that has seen enough hangs up
         thread::spawn(move || lines.map_while(Result::ok).take_while(|line| say.send(line.clone()).is_ok()).count());
-        let machine = Self { child, console };
-        machine.wait_for("vm is up");
-        machine
+        Self { child, console }
     }
 
     /// What the console says before a line that begins so.
@@ -122,7 +132,7 @@ impl Drop for Machine {
 }
 
 /// Of `yes | head -c 16777216`.
-const DATA_MD5: &str = "f2d5d2251a3b785877ea6a4d6563dfd6";
+pub const DATA_MD5: &str = "f2d5d2251a3b785877ea6a4d6563dfd6";
 
 /// What machines serve.
 pub fn data() -> Vec<u8> {

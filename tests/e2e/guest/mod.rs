@@ -5,5 +5,6 @@ mod frontend;
 mod hostile;
 mod jumbo;
 mod machine;
+mod migration;
 mod testpmd;
 mod vm;

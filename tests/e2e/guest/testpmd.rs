@@ -3,7 +3,9 @@
 
 use crate::common::wait_until;
 use crate::common::world::world;
-use crate::lab::{Lab, ask, balanced};
+use crate::lab::{Lab, ask, balanced, binary, pollux};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
@@ -29,6 +31,10 @@ struct Testpmd(Child);
 
 impl Testpmd {
     fn start(variant: &str, queues: u16) -> Self {
+        Self::forward(variant, queues, &["--forward-mode=io", "--tx-first", "--no-lsc-interrupt"])
+    }
+
+    fn forward(variant: &str, queues: u16, mode: &[&str]) -> Self {
         let device =
             |n: u16, mac: &str| format!("--vdev=net_virtio_user{n},path=/run/pollux/p{n}.sock,mac={mac}{variant}");
         let (zero, one) = ("02:00:00:00:00:a0", "02:00:00:00:00:a1");
@@ -36,7 +42,8 @@ impl Testpmd {
         let child = Command::new("dpdk-testpmd")
             .args(COMMON)
             .args([device(0, zero), device(1, one)])
-            .args(["--", "--forward-mode=io", "--tx-first", "--no-lsc-interrupt", "--total-num-mbufs=8192"])
+            .args(["--", "--total-num-mbufs=8192"])
+            .args(mode)
             .args([&format!("--rxq={queues}"), &format!("--txq={queues}")])
             .args([format!("--eth-peer=0,{one}"), format!("--eth-peer=1,{zero}")])
             .stdin(Stdio::piped())
@@ -45,6 +52,12 @@ impl Testpmd {
             .spawn()
             .expect("dpdk-testpmd");
         Self(child)
+    }
+
+    /// Types a command, of one that was started with `-i`.
+    fn say(&mut self, command: &str) {
+        let input = self.0.stdin.as_mut().expect("its input");
+        writeln!(input, "{command}").expect("a running testpmd");
     }
 
     /// A newline ends it.
@@ -150,5 +163,43 @@ fn queue_pairs_that_are_not_used_get_no_frames() {
         wait_until("the links to go", || links("no-carrier"));
         balanced();
         lab.down();
+    });
+}
+
+/// The switch is killed while frames go round, and the front end listens for the next one: its rings go on. Frames that
+/// were in the switch are gone, so testpmd makes new ones.
+#[test]
+fn frames_go_on_after_the_switch_was_killed() {
+    world("frames_go_on_after_the_switch_was_killed", || {
+        for variant in [",server=1", ",server=1,packed_vq=1", ",server=1,packed_vq=1,vectorized=1"] {
+            eprintln!("{variant}");
+            let lab = lab("client", 1, "[1]");
+            lab.up();
+            // with interrupts for the link's state, lest nobody looks for the next switch
+            let mut guest = Testpmd::forward(variant, 1, &["--forward-mode=io", "-i"]);
+            guest.say("start tx_first");
+            let mut switches = Vec::new();
+            for _ in 0..3 {
+                wait_until("frames to go round", || sent("p0") > ENOUGH && sent("p1") > ENOUGH);
+                let daemon = i32::try_from(ask("status")["pid"].as_i64().expect("a pid")).expect("a pid");
+                kill(Pid::from_raw(daemon), Signal::SIGKILL).expect("a daemon");
+                switches.drain(..).for_each(|mut killed: Child| assert!(!killed.wait().expect("its end").success()));
+                wait_until("the daemon to be gone", || kill(Pid::from_raw(daemon), None).is_err());
+                let run = Command::new(binary()).args(["run", "-c", &lab.file]).stderr(Stdio::null()).spawn();
+                switches.push(run.expect("pollux"));
+                wait_until("the links to come", || pollux(&["status"]).code == 0 && links("up"));
+                guest.say("stop");
+                guest.say("start tx_first");
+            }
+            wait_until("frames to go round", || sent("p0") > ENOUGH && sent("p1") > ENOUGH);
+            guest.say("quit");
+            guest.stop();
+            wait_until("the links to go", || links("no-carrier"));
+            balanced();
+            for mut switch in switches {
+                kill(Pid::from_raw(i32::try_from(switch.id()).expect("a pid")), Signal::SIGTERM).expect("a switch");
+                assert!(switch.wait().expect("its end").success(), "frames are missing");
+            }
+        }
     });
 }

@@ -1,6 +1,7 @@
 //! One ring with what it takes to serve it: event descriptors, features, scratch room.
 
 use super::call::Call;
+use super::dirty::Log;
 use super::order::Way;
 use super::ring::packed::Packed;
 use super::ring::split::Split;
@@ -51,7 +52,10 @@ pub struct Line {
     pub(super) untold: bool,
     // cold
     call: Option<Call>,
+    /// The next call is made whether or not the driver wants it: what it was told before we came is not known.
+    doubtful: bool,
     kick: Option<Kick>,
+    pub(super) log: Option<Box<Log>>,
 }
 
 impl Line {
@@ -62,7 +66,8 @@ impl Line {
     pub fn new(spec: &RingSpec, terms: Terms, enabled: bool) -> Result<Self, RingError> {
         let format = if spec.packed { Format::Packed(Packed::new(spec)?) } else { Format::Split(Split::new(spec)?) };
         // A predecessor may have died between publishing and calling.
-        Ok(Self { format, chain: Chain::new(spec.size), terms, enabled, untold: true, call: None, kick: None })
+        let (chain, untold, doubtful) = (Chain::new(spec.size), true, true);
+        Ok(Self { format, chain, terms, enabled, untold, call: None, doubtful, kick: None, log: None })
     }
 
     /// Whom to call; without, the driver polls.
@@ -79,10 +84,17 @@ impl Line {
         self
     }
 
+    /// Where what is written is logged; without, it is not.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Box<Log>>) -> Self {
+        self.log = log;
+        self
+    }
+
     pub(super) fn set_call(&mut self, call: Option<Call>) {
         self.call = call;
         // What the old one was not told, the new one is.
-        self.untold = true;
+        (self.untold, self.doubtful) = (true, true);
     }
 
     /// At most one call for everything published since the last; whether there was one.
@@ -92,18 +104,28 @@ impl Line {
             return false;
         }
         let wanted = with_ring!(&mut self.format, ring => ring.wants_call());
-        wanted && self.call.as_mut().is_some_and(Call::signal)
+        (std::mem::take(&mut self.doubtful) | wanted) && self.call.as_mut().is_some_and(Call::signal)
     }
 
     /// Before sleeping: true if a kick will end the sleep and nothing waits.
     pub(super) fn doze(&mut self) -> bool {
-        self.kick.is_some() && with_ring!(&mut self.format, ring => ring.arm())
+        let may = self.kick.is_some() && with_ring!(&mut self.format, ring => ring.arm());
+        self.log_ring();
+        may
     }
 
     /// After sleeping; how many kicks there were.
     pub(super) fn up(&mut self) -> u64 {
         with_ring!(&mut self.format, ring => ring.disarm());
+        self.log_ring();
         self.kick.as_ref().map_or(0, Kick::clear)
+    }
+
+    /// The ring itself was written to.
+    fn log_ring(&self) {
+        if let Some(log) = &self.log {
+            log.mark_ring();
+        }
     }
 
     pub(super) fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -114,6 +136,13 @@ impl Line {
         with_ring!(&self.format, ring => ring.base())
     }
 
+    /// Leaves the ring to a front end that knows its position.
+    pub(super) fn finish(mut self) -> u32 {
+        with_ring!(&mut self.format, ring => ring.forget());
+        self.log_ring();
+        self.base()
+    }
+
     pub(super) fn pending(&self) -> u16 {
         with_ring!(&self.format, ring => ring.pending())
     }
@@ -121,7 +150,8 @@ impl Line {
     /// Whether guest memory is still what it was.
     #[inline]
     pub(super) fn check(&self) -> Result<(), RingFault> {
-        let torn = with_ring!(&self.format, ring => ring.memory().is_torn());
+        let logs = self.log.as_ref().is_some_and(|log| log.is_torn());
+        let torn = logs || with_ring!(&self.format, ring => ring.memory().is_torn());
         if torn { Err(RingFault::Torn) } else { Ok(()) }
     }
 }

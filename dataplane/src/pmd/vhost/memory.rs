@@ -142,6 +142,13 @@ impl GuestMemory {
         self.regions.iter().any(|r| r.watched.is_torn())
     }
 
+    /// The guest's address of what the front end has at `user`.
+    #[must_use]
+    pub fn guest_address(&self, user: u64) -> Option<u64> {
+        let region = self.regions.iter().find(|r| user.wrapping_sub(r.user) < r.len)?;
+        Some(region.guest + (user - region.user))
+    }
+
     /// Where guest address `addr` is in this process, and how many of `len` bytes lie there in one piece.
     #[inline]
     fn piece(&self, addr: u64, len: usize) -> Option<(NonNull<u8>, usize)> {
@@ -326,6 +333,8 @@ pub(super) struct Area {
 
 // SAFETY: G2, G3: accessed by atomics only.
 unsafe impl Send for Area {}
+// SAFETY: as above.
+unsafe impl Sync for Area {}
 
 impl Area {
     /// The `T` at byte `at`.

@@ -8,10 +8,12 @@
 //! - One publication per burst and ring; one call at most per turn and ring ([`Vhost::flush`]).
 //! - A guest that breaks the rules ([`RingFault`]) loses its rings at once; the session hears of it by a
 //!   [`Complaint`], once. The other ports notice nothing.
+//! - While a guest is copied elsewhere, what is written to it is logged ([`dirty`](DirtyLog)); a burst asks once.
 //!
 //! [`memory`] has all the unsafe code but the signal handler ([`sigbus`]) and the calls (`call`); [`ring`] has the formats.
 
 mod call;
+mod dirty;
 pub mod exercise;
 mod frames;
 mod line;
@@ -21,6 +23,7 @@ pub mod ring;
 pub mod sigbus;
 
 pub use call::Call;
+pub use dirty::{DirtyLog, Log};
 pub use line::{Kick, Line, Terms};
 pub use memory::{GuestMemory, MemoryError, RegionSpec};
 pub use order::{Answer, Complaint, Order, Reply, Way};
@@ -123,7 +126,13 @@ impl Vhost {
         match order {
             Order::Start(way, line) => *self.line(way) = Some(line),
             Order::Stop(way) => answer.base = self.line(way).take().map(|line| line.base()),
+            Order::Finish(way) => answer.base = self.line(way).take().map(|line| line.finish()),
             Order::Enable(way, on) => self.line(way).iter_mut().for_each(|line| line.enabled = on),
+            Order::Log(way, log) => {
+                if let Some(line) = self.line(way) {
+                    line.log = log;
+                }
+            }
             Order::Call(way, call) => {
                 if let Some(line) = self.line(way) {
                     line.set_call(call);
@@ -149,9 +158,12 @@ impl Vhost {
             }
         }
         let Some(line) = &mut self.from_guest else { return burst.len() - before };
-        let Line { format, chain, terms, enabled, .. } = &mut **line;
+        let Line { format, chain, terms, enabled, log, .. } = &mut **line;
         let parts = frames::Parts { chain, terms: *terms, mem, stats };
-        let received = with_ring!(format, ring => frames::receive(ring, parts, burst, *enabled));
+        let received = match log {
+            None => with_ring!(format, ring => frames::receive(ring, parts, burst, *enabled)),
+            Some(log) => with_ring!(format, ring => frames::receive(&mut log.over(ring), parts, burst, *enabled)),
+        };
         match received.and_then(|any| line.check().map(|()| any)) {
             Ok(any) => line.untold |= any,
             Err(fault) => self.fail(Way::FromGuest, fault),
@@ -164,9 +176,12 @@ impl Vhost {
         let total = burst.len();
         let sent = match self.to_guest.as_deref_mut().filter(|line| line.enabled) {
             None => None,
-            Some(Line { format, chain, terms, .. }) => {
+            Some(Line { format, chain, terms, log, .. }) => {
                 let parts = frames::Parts { chain, terms: *terms, mem, stats };
-                Some(with_ring!(format, ring => frames::send(ring, parts, burst)))
+                Some(match log {
+                    None => with_ring!(format, ring => frames::send(ring, parts, burst)),
+                    Some(log) => with_ring!(format, ring => frames::send(&mut log.over(ring), parts, burst)),
+                })
             }
         };
         let sent = sent.map(|sent| self.to_guest.as_ref().map_or(Ok(()), |line| line.check()).and(sent));

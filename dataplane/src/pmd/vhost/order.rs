@@ -2,6 +2,7 @@
 //! bursts, in order, with an answer when it was obeyed. So after an answer the worker does not touch what was taken back.
 
 use super::call::Call;
+use super::dirty::Log;
 use super::line::Line;
 use crate::mem::Mbuf;
 use crossbeam::channel::Sender;
@@ -20,12 +21,16 @@ pub enum Way {
 pub enum Order {
     /// Poll this ring from now on.
     Start(Way, Box<Line>),
-    /// Leave the ring; the answer has what GET_VRING_BASE is to say.
+    /// Leave the ring; the answer has its position.
     Stop(Way),
+    /// GET_VRING_BASE: leave the ring; its position is the front end's to know from now on.
+    Finish(Way),
     /// SET_VRING_ENABLE.
     Enable(Way, bool),
     /// SET_VRING_CALL while the ring runs.
     Call(Way, Option<Call>),
+    /// Log what is written from now on, or do not.
+    Log(Way, Option<Box<Log>>),
     /// SEND_RARP: receive this frame as if the guest had sent it.
     Announce(Mbuf),
     /// How the rings are.

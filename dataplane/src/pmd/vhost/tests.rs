@@ -111,9 +111,83 @@ fn a_packed_ring_is_used_in_place() {
     assert_eq!(served.faults, []);
     assert_eq!(served.received, [FRAME, FRAME]);
     let used = |at: usize| (u16_at(&served.memory, at + 12), u16_at(&served.memory, at + 14));
-    assert_eq!((used(FROM), used(FROM + 32)), ((5, 0x8080), (9, 0x8080)));
+    assert_eq!((used(FROM), used(FROM + 32)), ((5, 0x8081), (9, 0x8080)));
     assert_eq!(used(TO), (3, 0x8082));
     assert_eq!(served.memory[0x300c..0x305c], FRAME);
+}
+
+/// Where a packed ring has its device event suppression: the position, then flags.
+const EVENT: usize = FROM + 0x180;
+
+/// A packed ring of the guest's at a position written down, or not, with descriptors `(len, id, flags)` from the first on;
+/// the others were used in the first turn if this is a later one.
+fn left_behind(position: u16, event_flags: u16, descriptors: &[(u32, u16, u16)]) -> (Vec<u16>, Served) {
+    let mut driver = Driver::new();
+    driver.put(0x1000, &[&[0; 12], &FRAME[..]].concat());
+    let rest = (0, 0, if position == SIZE | 0x8000 { 0x8080 } else { 0 });
+    for (i, (len, id, flags)) in descriptors.iter().chain(std::iter::repeat(&rest)).take(SIZE.into()).enumerate() {
+        driver.desc(FROM + 16 * i, GUEST + 0x1000, *len, (*id, *flags));
+    }
+    driver.put(EVENT, &position.to_le_bytes());
+    driver.put(EVENT + 2, &event_flags.to_le_bytes());
+    let served = driver.serve(PACKED, &[]);
+    assert_eq!(served.faults, []);
+    let flags = (0..descriptors.len()).map(|i| u16_at(&served.memory, FROM + 16 * i + 14)).collect();
+    (flags, served)
+}
+
+#[test]
+fn a_packed_ring_is_taken_up_where_its_predecessor_was() {
+    let old = (92, 1, 0x80);
+    // the first two look available: they are the rest of a chain that was used long ago
+    let (flags, served) = left_behind(2 | 0x8000, 1, &[old, old, (92, 4, 0x80)]);
+    assert_eq!((served.received.len(), &flags[..]), (1, &[0x80, 0x80, 0x8080][..]));
+    assert_eq!(u16_at(&served.memory, EVENT), 3 | 0x8000, "written down for the next");
+    // a turn further: the driver's bits are the other way round, and the place before the first is behind the last
+    let (flags, served) = left_behind(SIZE | 0x8000, 0, &[(92, 4, 0x8000)]);
+    assert_eq!((served.received.len(), &flags[..], u16_at(&served.memory, EVENT)), (1, &[0][..], 1));
+    // what another device asked for by RING_EVENT_FLAGS_DESC is no position of ours, nor is what cannot be
+    for (word, event_flags) in [(2 | 0x8000, 2), (0, 0), (SIZE + 1, 0)] {
+        let (_, served) = left_behind(word, event_flags, &[(92, 4, 0x80)]);
+        assert_eq!(served.received.len(), 1, "as the front end says: {word:#x}");
+    }
+}
+
+#[test]
+fn a_packed_batch_that_was_never_shown_goes_back_empty() {
+    // first a chain of two, as the driver made it; behind it a used chain of two, and one of one; then one to do
+    let (flags, served) = left_behind(
+        0x8000,
+        1,
+        &[
+            (12, 0, 0x81),
+            (80, 5, 0x80),
+            (50, 7, 0x8081),
+            (80, 7, 0x80),
+            (50, 8, 0x8080),
+            (92, 9, 0x80),
+            (92, 1, 0x8000),
+        ],
+    );
+    assert_eq!(served.received, [FRAME]);
+    assert_eq!(flags, [0x8081, 0x80, 0x8081, 0x80, 0x8080, 0x8080, 0x8000]);
+    let len_and_id = |i: usize| (u16_at(&served.memory, FROM + 16 * i + 8), u16_at(&served.memory, FROM + 16 * i + 12));
+    assert_eq!([0, 2, 4, 5].map(len_and_id), [(0, 5), (0, 7), (0, 8), (0, 9)]);
+    assert_eq!(u16_at(&served.memory, EVENT), 6 | 0x8000);
+}
+
+#[test]
+fn a_packed_batch_that_was_shown_and_not_written_down_is_passed_by() {
+    // two used, and the driver has made the id of the second available again
+    let (flags, served) = left_behind(0x8000, 1, &[(0, 3, 0x8080), (0, 4, 0x8080), (92, 4, 0x80)]);
+    assert_eq!((served.received.len(), &flags[..]), (1, &[0x8080; 3][..]));
+    assert_eq!(u16_at(&served.memory, EVENT), 3 | 0x8000);
+    // the driver has made the places available again: they are for the next turn
+    let (flags, served) = left_behind(0x8000, 1, &[(92, 3, 0x8000), (92, 4, 0x8000), (92, 5, 0x80)]);
+    assert_eq!((served.received.len(), &flags[..]), (1, &[0x8000, 0x8000, 0x8080][..]));
+    // chains of two: what looks available in the middle is the rest of one
+    let (flags, served) = left_behind(0x8000, 1, &[(0, 3, 0x8081), (80, 3, 0x80), (92, 3, 0x80)]);
+    assert_eq!((served.received.len(), &flags[..]), (1, &[0x8081, 0x80, 0x8080][..]));
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! Whatever cannot be is a [`RingFault`], and the ring is not touched again.
 //!
 //! Descriptors are used in the order they were made available, whether or not IN_ORDER was agreed. So the device's
-//! whole state is one index, and it is the guest's own used index: a switch that starts anew takes it from there.
+//! whole state is one position, and it lies in the guest: the used index of a split ring, a word that is ours in a packed
+//! one. A switch that starts anew takes it from there, and needs no record of descriptors in flight
+//! (VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD), which is for devices that use them in any order.
 //!
 //! Owner: the worker that owns the queue pair.
 
@@ -225,6 +227,8 @@ pub(super) trait Ring {
     fn pending(&self) -> u16;
     /// What GET_VRING_BASE answers.
     fn base(&self) -> u32;
+    /// The front end knows the position from now on: what was written down of it does not count.
+    fn forget(&mut self) {}
     /// The memory it lies in.
     fn memory(&self) -> &Arc<GuestMemory>;
 }

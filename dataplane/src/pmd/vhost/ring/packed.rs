@@ -11,18 +11,24 @@
 //!                                         (C) flags, Release; the first of a batch last
 //! ```
 //! (A) pairs with (B), (C) with the driver's load of the flags.
+//!
+//! Nothing in the ring says how far the device is: what it used looks, after a turn, like what it never had, and the rest
+//! of a used chain looks available. A front end knows the position from GET_VRING_BASE; of a switch that is killed nobody
+//! asks it (QEMU then gives the position of its last start, `virtio_queue_packed_restore_last_avail_idx`). So after each
+//! batch it is written where the guest keeps it and nobody reads it: in the index of the device's event suppression,
+//! which counts only with RING_EVENT_FLAGS_DESC (§2.8.14), which we never set. A batch that a killed predecessor had
+//! begun to give is given back empty ([`Packed::repair`]).
 
 use super::indirect_words;
-use super::notify::{self, AVAIL, EVENTS_OFF, EVENTS_ON, USED, WRAP, Word};
+use super::notify::{self, AVAIL, EVENTS_AT, EVENTS_OFF, EVENTS_ON, USED, WRAP, Word};
 use super::{Chain, DESC, Desc, Head, INDIRECT, MAX_SIZE, Mark, NEXT, Ring, RingError, RingFault, RingSpec, WRITE};
 use crate::pmd::vhost::memory::{Area, GuestMemory};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Offset of the flags in a descriptor, and of id and len.
+/// Offset of the flags in a descriptor, and of the word of len, id and flags.
 const FLAGS: usize = 14;
 const LEN: usize = 8;
-const ID: usize = 12;
 
 /// Offsets in an event suppression structure (§2.8.14).
 const EVENT_INDEX: usize = 0;
@@ -38,8 +44,8 @@ pub(in crate::pmd::vhost) struct Packed {
     next: Mark,
     /// The next one to give.
     used: Mark,
-    /// The first one of the batch being given, and its flags, written last.
-    first: Option<(u16, u16)>,
+    /// The first one of the batch being given, and what is written there last.
+    first: Option<(u16, u64)>,
     event_idx: bool,
     indirect: bool,
     // cold
@@ -50,8 +56,29 @@ pub(in crate::pmd::vhost) struct Packed {
     signalled: u16,
 }
 
+/// The position that is written down in the device's event suppression, if one is.
+fn recorded(event: &Area, size: u16) -> Option<Mark> {
+    let word = event.u16(EVENT_INDEX).get(Ordering::Relaxed);
+    let (index, wrap) = (word & !WRAP, word & WRAP != 0);
+    let theirs = event.u16(EVENT_FLAGS).get(Ordering::Relaxed) == EVENTS_AT;
+    match index {
+        _ if word == 0 || theirs || index > size => None,
+        index if index == size => Some(Mark { index: 0, wrap: !wrap }),
+        index => Some(Mark { index, wrap }),
+    }
+}
+
+/// Length, id and flags of a used descriptor. NEXT, which drivers ignore there (§2.8.6), tells a successor that the chain
+/// goes on behind it.
+#[inline]
+fn used_word(wrap: bool, head: Head, len: u32) -> u64 {
+    let turn = if wrap { AVAIL | USED } else { 0 };
+    let flags = turn | if len > 0 { WRITE } else { 0 } | if head.slots > 1 { NEXT } else { 0 };
+    u64::from(len) | u64::from(head.id) << 32 | u64::from(flags) << 48
+}
+
 impl Packed {
-    /// A ring at the position its front end knows.
+    /// A ring at the position that is written down in it, or else at the one its front end knows.
     pub(in crate::pmd::vhost) fn new(spec: &RingSpec) -> Result<Self, RingError> {
         if spec.size == 0 || spec.size > MAX_SIZE {
             return Err(RingError::Size(spec.size.into()));
@@ -59,7 +86,9 @@ impl Packed {
         let area = |user, len, align, name| spec.memory.area(user, len, align).ok_or(RingError::Area(name));
         // Everything taken was given: where we take is where we give.
         let low = u16::try_from(spec.base & 0xffff).unwrap_or(0);
-        let next = Mark { index: low & !WRAP, wrap: low & WRAP != 0 };
+        let device_event = area(spec.used, 4, 2, "device event")?;
+        let known = Mark { index: low & !WRAP, wrap: low & WRAP != 0 };
+        let next = recorded(&device_event, spec.size).unwrap_or(known);
         if next.index >= spec.size {
             return Err(RingError::Base(spec.base, spec.size));
         }
@@ -72,12 +101,88 @@ impl Packed {
             event_idx: spec.event_idx,
             indirect: spec.indirect,
             driver_event: area(spec.avail, 4, 2, "driver event")?,
-            device_event: area(spec.used, 4, 2, "device event")?,
+            device_event,
             memory: Arc::clone(&spec.memory),
             signalled: next.index,
         };
+        ring.repair();
         ring.disarm();
         Ok(ring)
+    }
+
+    /// Writes down how far we are; 0 is nothing, as a driver leaves it.
+    #[inline]
+    fn record(&self) {
+        let Mark { index, wrap } = self.used;
+        let word = match (index, wrap) {
+            // the same place, said otherwise; in the largest ring there is no room for that
+            (0, false) if self.size < MAX_SIZE => self.size | WRAP,
+            (index, wrap) => index | if wrap { WRAP } else { 0 },
+        };
+        // Release: the batch is shown before it is written down.
+        self.device_event.u16(EVENT_INDEX).put(word, Ordering::Release);
+    }
+
+    /// Ends what a predecessor began to give and did not show: those buffers go back empty, and their frames are lost.
+    ///
+    /// Of an unfinished batch the first chain is as the driver made it, and what follows is used.
+    fn repair(&mut self) {
+        self.pass_by();
+        let Some(first) = self.extent(self.next).filter(|_| self.is_available(self.next)) else { return };
+        let begun = self.next;
+        let mut at = self.after(begun, first.slots);
+        for _ in 0..self.size {
+            if at.index == begun.index || !self.is_used(at) {
+                break;
+            }
+            let chain = Head { id: self.desc(at.index).next, slots: self.span(at), bytes: 0 };
+            self.write(at.index, used_word(at.wrap, chain, 0));
+            self.next = self.after(at, chain.slots);
+            at = self.next;
+        }
+        if self.next != begun {
+            self.write(begun.index, used_word(begun.wrap, first, 0));
+            (self.used, self.signalled) = (self.next, self.next.index);
+            self.record();
+        }
+    }
+
+    /// Passes by a batch that was shown and not written down: these are two stores, and a predecessor may have been killed
+    /// between them. The driver may have made it available anew since; that can be told from the rest of old chains
+    /// only where there are none.
+    fn pass_by(&mut self) {
+        let plain = (0..self.size).all(|i| self.desc(i).flags & NEXT == 0);
+        for _ in 0..self.size {
+            let next_turn = Mark { wrap: !self.next.wrap, ..self.next };
+            let is_behind = self.is_used(self.next) || plain && self.is_available(next_turn);
+            if !is_behind {
+                break;
+            }
+            self.next = self.after(self.next, self.span(self.next));
+        }
+        (self.used, self.signalled) = (self.next, self.next.index);
+    }
+
+    fn is_used(&self, at: Mark) -> bool {
+        let flags = self.desc(at.index).flags;
+        (flags & AVAIL != 0) == at.wrap && (flags & USED != 0) == at.wrap
+    }
+
+    /// The chain that begins at `at`; none if it does not end.
+    fn extent(&self, mut at: Mark) -> Option<Head> {
+        for slots in 1..=self.size {
+            let desc = self.desc(at.index);
+            if desc.flags & NEXT == 0 {
+                return Some(Head { id: desc.next, slots, bytes: 0 });
+            }
+            at = self.after(at, 1);
+        }
+        None
+    }
+
+    /// Descriptors of the used chain at `at`: those behind the first are as the driver made them.
+    fn span(&self, at: Mark) -> u16 {
+        self.extent(at).map_or(self.size, |chain| chain.slots)
     }
 
     #[inline]
@@ -124,9 +229,11 @@ impl Packed {
         Ok(bytes)
     }
 
-    fn write_flags(&self, i: u16, flags: u16) {
+    /// Shows the driver one used descriptor: length, id and flags in one word.
+    #[inline]
+    fn write(&self, i: u16, used: u64) {
         // (C), pairs with the driver's load of the flags.
-        self.desc.u16(DESC * usize::from(i) + FLAGS).store(flags.to_le(), Ordering::Release);
+        self.desc.u64(DESC * usize::from(i) + LEN).store(used.to_le(), Ordering::Release);
     }
 }
 
@@ -177,22 +284,19 @@ impl Ring for Packed {
     #[inline]
     fn give(&mut self, head: Head, len: u32) {
         let Mark { index, wrap } = self.used;
-        let at = DESC * usize::from(index);
-        // Relaxed: ordered by (C).
-        self.desc.u16(at + ID).store(head.id.to_le(), Ordering::Relaxed);
-        self.desc.u32(at + LEN).store(len.to_le(), Ordering::Relaxed);
-        let flags = if wrap { AVAIL | USED } else { 0 } | if len > 0 { WRITE } else { 0 };
+        let used = used_word(wrap, head, len);
         match self.first {
-            None => self.first = Some((index, flags)),
-            Some(_) => self.write_flags(index, flags),
+            None => self.first = Some((index, used)),
+            Some(_) => self.write(index, used),
         }
         self.used = self.after(self.used, head.slots);
     }
 
     #[inline]
     fn publish(&mut self) {
-        if let Some((index, flags)) = self.first.take() {
-            self.write_flags(index, flags);
+        if let Some((index, used)) = self.first.take() {
+            self.write(index, used);
+            self.record();
         }
     }
 
@@ -222,6 +326,10 @@ impl Ring for Packed {
     fn base(&self) -> u32 {
         let half = u32::from(self.used.index) | if self.used.wrap { u32::from(WRAP) } else { 0 };
         half << 16 | half
+    }
+
+    fn forget(&mut self) {
+        self.device_event.u16(EVENT_INDEX).put(0, Ordering::Relaxed);
     }
 
     fn memory(&self) -> &Arc<GuestMemory> {
