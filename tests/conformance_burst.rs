@@ -84,6 +84,7 @@ impl Rig {
             tx_queues: 1,
             driver: "veth".into(),
             mtu: 1500,
+            depth: af_xdp::MAX_DEPTH,
         };
         let mut port = af_xdp::open(&config, &pool).expect("an AF_XDP port");
         let rig =
@@ -322,7 +323,7 @@ fn the_af_xdp_port_conforms_on_veth() {
 fn a_full_af_xdp_port_takes_a_prefix() {
     world("a_full_af_xdp_port_takes_a_prefix", || {
         let mut rig = Rig::af_xdp();
-        fills_up(&mut rig, af_xdp::TX_RING as usize);
+        fills_up(&mut rig, af_xdp::MAX_DEPTH as usize);
         rig.close();
     });
 }

@@ -290,6 +290,7 @@ fn a_device_that_is_taken_is_refused() {
             tx_queues: 1,
             driver: "veth".into(),
             mtu: 1500,
+            depth: af_xdp::MAX_DEPTH,
         };
         let holder = af_xdp::open(&config, &crate::common::pool(16384)).expect("an AF_XDP port of the test");
         second_port_fails("an XDP program is there", port, &["ports.bad", "plxt-dev", "xdp off"]);

@@ -7,7 +7,7 @@
 use super::{Check, Plan, PortPlan, Shape};
 use crate::config::{Config, Hugepages};
 use crate::machine::Machine;
-use dataplane::pmd::af_xdp::{FILL_FRAMES, TX_RING};
+use dataplane::pmd::af_xdp::{MAX_DEPTH, MIN_DEPTH};
 
 /// Frames of an arena unless the file says otherwise (and the ports need no more).
 pub const DEFAULT_FRAMES: u32 = 16384;
@@ -21,8 +21,9 @@ const MOST_FDB_ENTRIES: u64 = 1 << 24;
 const CHUNK: u64 = 2048;
 const HUGE_PAGE: u64 = 2 << 20;
 
-/// Frames per AF_XDP queue: those in its fill ring, and a full TX ring.
-const PER_XDP_QUEUE: u64 = FILL_FRAMES as u64 + TX_RING as u64;
+/// Frames that AF_XDP queues may have together before each gets fewer. The kernel keeps 128 bytes for every chunk of the
+/// arena and queue, and pins the arena for each: with a fixed number per queue both grow by the square of the ports.
+const XDP_FRAMES: u64 = 1 << 17;
 /// Frames per TAP queue: read buffers, and one GSO frame of 64 KiB being written.
 const PER_TAP_QUEUE: u64 = 64;
 /// Frames per worker: its cache may hold twice its size of 512.
@@ -39,6 +40,8 @@ pub struct Demand {
     pub tap_queues: u64,
     /// Workers.
     pub workers: u64,
+    /// Frames in the fill ring of each AF_XDP queue, and entries of its TX ring.
+    pub depth: u32,
 }
 
 impl Demand {
@@ -55,26 +58,40 @@ impl Demand {
                 Shape::Null | Shape::Ring { .. } | Shape::VhostUser(_) => {}
             }
         }
-        demand
+        Self { depth: depth(demand.xdp_queues), ..demand }
+    }
+
+    /// Frames per AF_XDP queue: those in its fill ring, and a full TX ring.
+    fn per_xdp_queue(&self) -> u64 {
+        2 * u64::from(self.depth)
     }
 
     /// The sum.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.xdp_queues * PER_XDP_QUEUE + self.tap_queues * PER_TAP_QUEUE + self.workers * PER_WORKER + SLACK
+        self.xdp_queues * self.per_xdp_queue() + self.tap_queues * PER_TAP_QUEUE + self.workers * PER_WORKER + SLACK
     }
 
     /// The sum, taken apart for a message.
     fn explain(&self) -> String {
         format!(
-            "{} AF_XDP queues × {PER_XDP_QUEUE} + {} TAP queues × {PER_TAP_QUEUE} + {} workers × {PER_WORKER} + {SLACK}",
-            self.xdp_queues, self.tap_queues, self.workers
+            "{} AF_XDP queues × {} + {} TAP queues × {PER_TAP_QUEUE} + {} workers × {PER_WORKER} + {SLACK}",
+            self.xdp_queues,
+            self.per_xdp_queue(),
+            self.tap_queues,
+            self.workers
         )
     }
 }
 
-/// Frames of the arena: as asked if that is enough, else as needed.
-pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mut Check<'_>) -> u32 {
+/// Depth of each of so many AF_XDP queues.
+fn depth(queues: u64) -> u32 {
+    let share = u32::try_from(XDP_FRAMES / 2 / queues.max(1)).unwrap_or(MAX_DEPTH).clamp(MIN_DEPTH, MAX_DEPTH);
+    1 << share.ilog2()
+}
+
+/// Frames of the arena, as asked if that is enough, else as needed; and the depth of AF_XDP queues.
+pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mut Check<'_>) -> (u32, u32) {
     let demand = Demand::of(&plan.ports, plan.workers.len());
     let need = demand.frames();
     let asked = config.memory.frames.map(|size| size.0);
@@ -92,7 +109,7 @@ pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mu
     }
     huge_pages(config, frames, machine, check);
     fits(frames, machine, check);
-    u32::try_from(frames).unwrap_or(u32::MAX)
+    (u32::try_from(frames).unwrap_or(u32::MAX), demand.depth)
 }
 
 fn huge_pages(config: &Config, frames: u64, machine: &Machine, check: &mut Check<'_>) {
@@ -121,6 +138,8 @@ fn fits(frames: u64, machine: &Machine, check: &mut Check<'_>) {
 /// Whether the arena of a running plan has room for one more port.
 pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, check: &mut Check<'_>) {
     let demand = Demand::of(plan.ports.iter().chain(port), plan.workers.len());
+    // that of the queues that are open
+    let demand = Demand { depth: plan.xdp_depth, ..demand };
     if demand.frames() > u64::from(plan.frames) {
         let what = format!(
             "the arena of {} frames is too small for one more port: {} would be needed",

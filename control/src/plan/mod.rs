@@ -50,6 +50,8 @@ pub struct Plan {
     pub poll: Poll,
     /// Frames in the arena.
     pub frames: u32,
+    /// Frames in the fill ring of each AF_XDP queue, and entries of its TX ring.
+    pub xdp_depth: u32,
     /// Where the arena lies.
     pub hugepages: Hugepages,
     /// Addresses the forwarding table holds.
@@ -144,6 +146,7 @@ impl Plan {
             workers: Vec::new(),
             poll: Poll::default(),
             frames: 0,
+            xdp_depth: 0,
             hugepages: Hugepages::default(),
             fdb_entries: 0,
             domains: Vec::new(),
@@ -204,7 +207,7 @@ pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
     domain::fixed_entries(&mut plan, config, &mut check);
     domain::mirrors(&mut plan, config, &mut check);
     plan.ports.iter().for_each(|port| vlan::together(port, &plan, &mut check));
-    plan.frames = memory::frames(config, &plan, machine, &mut check);
+    (plan.frames, plan.xdp_depth) = memory::frames(config, &plan, machine, &mut check);
     if check.found.is_empty() {
         return Ok(plan);
     }
@@ -294,6 +297,7 @@ fn outline((config, file): (&Config, &str), machine: &Machine, check: &mut Check
         workers: workers(config, machine, check),
         poll: config.poll,
         frames: 0,
+        xdp_depth: 0,
         hugepages: config.memory.hugepages,
         fdb_entries,
         domains: config.domains.iter().map(|(name, d)| domain::domain(name, d, fdb_entries, check)).collect(),

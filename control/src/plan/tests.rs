@@ -56,6 +56,14 @@ fn the_arena_grows_with_the_ports() {
     let plan = good(&format!("{HEAD}{ports}"));
     let need = Demand::of(&plan.ports, 1).frames();
     assert!(u64::from(plan.frames) >= need && plan.frames.is_multiple_of(1024) && plan.frames > DEFAULT_FRAMES);
+    assert_eq!(plan.xdp_depth, 2048);
+    let ports: String = (0..256).map(|i| format!("  v{i}: {{ kind: veth, domain: lan }}\n")).collect();
+    let crowded = good(&format!("{HEAD}{ports}"));
+    assert_eq!(
+        (crowded.xdp_depth, crowded.frames),
+        (256, 256 * 512 + 2048),
+        "what the kernel keeps is the product of both"
+    );
     let huge = planned("name: t\nmemory: { frames: 8M }\n").unwrap_err();
     assert!(huge.to_string().contains("8388608 frames take 16384 MiB, 8192 MiB of memory are available"), "{huge}");
     let small = planned(&format!("memory: {{ frames: 1k }}\n{HEAD}  v: {{ kind: veth, domain: lan }}\n")).unwrap_err();

@@ -21,7 +21,8 @@ pub(super) fn open(
     device: &XdpDevice,
     (domain, open): (DomainId, &mut Open),
 ) -> Result<(), PortError> {
-    let (link, config) = netns::inside(&device.place, || probe(device))??;
+    let depth = shop.depth;
+    let (link, config) = netns::inside(&device.place, || probe(device, depth))??;
     let before = Thing::Device {
         place: device.place.clone(),
         name: device.dev.clone(),
@@ -45,7 +46,7 @@ pub(super) fn open(
 }
 
 /// What the interface is, if it may be taken.
-fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
+fn probe(device: &XdpDevice, depth: u32) -> Result<(Link, XdpConfig), PortError> {
     let missing = || PortError::NoDevice { dev: device.dev.clone(), place: device.place.clone() };
     let link = Netlink::open()?.link(&device.dev)?.ok_or_else(missing)?;
     if !device.force && default_route_devices().contains(&device.dev) {
@@ -66,6 +67,7 @@ fn probe(device: &XdpDevice) -> Result<(Link, XdpConfig), PortError> {
         tx_queues: queues(&sysfs, "tx-", link.tx_queues),
         driver: driver(&sysfs, &link),
         mtu,
+        depth,
     };
     Ok((link, config))
 }

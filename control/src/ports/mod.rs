@@ -129,6 +129,8 @@ struct Made {
 pub struct Workshop<'a> {
     /// The engine they go to.
     pub engine: &'a mut Engine,
+    /// Depth of AF_XDP queues.
+    pub depth: u32,
     /// The journal.
     pub journal: &'a mut Journal,
     /// Cables with one end free.

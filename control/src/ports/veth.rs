@@ -22,8 +22,15 @@ pub(super) fn open(
     let index = make_pair(&name, mac, netdev)?;
     open.link = Some((NetPlace::Host, name.clone(), index));
     let (rx_queues, tx_queues) = (netdev.queues, netdev.queues);
-    let config =
-        XdpConfig { ifname: name, ifindex: index, rx_queues, tx_queues, driver: "veth".to_owned(), mtu: netdev.mtu };
+    let config = XdpConfig {
+        ifname: name,
+        ifindex: index,
+        rx_queues,
+        tx_queues,
+        driver: "veth".to_owned(),
+        mtu: netdev.mtu,
+        depth: shop.depth,
+    };
     let port = af_xdp::open(&config, shop.engine.pool())?;
     shop.connect_xdp(plan, domain, port, open)?;
     bring_up(netdev)?;

@@ -190,6 +190,7 @@ impl Switch {
     fn workshop(&mut self) -> Workshop<'_> {
         Workshop {
             engine: &mut self.engine,
+            depth: self.plan.xdp_depth,
             journal: &mut self.journal,
             cables: &mut self.cables,
             switch: &self.plan.name,

@@ -24,12 +24,12 @@ use rx::Partial;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Entries of a queue's RX and fill rings. 2048 showed `rx_ring_full` whenever the worker lost its core for a moment.
-pub const RX_RING: u32 = 4096;
-/// Entries of its TX and completion rings: the most frames a port that does not drain can hold.
-pub const TX_RING: u32 = 2048;
-/// Frames kept in the fill ring.
-pub const FILL_FRAMES: u32 = 2048;
+/// Most frames kept in a queue's fill ring ([`XdpConfig::depth`]), and most entries of its TX and completion rings: what a
+/// port that does not drain can hold. RX and fill rings have twice the entries: as many showed `rx_ring_full` whenever the
+/// worker lost its core for a moment.
+pub const MAX_DEPTH: u32 = 2048;
+/// Fewest of them: bursts that arrive while the worker is at other ports' still fit.
+pub const MIN_DEPTH: u32 = 256;
 /// Descriptors of one frame that the kernel makes an skb of: the linear part and one page each for the others, of which
 /// it keeps one in reserve (MAX_SKB_FRAGS, xsk_build_skb in net/xdp/xsk.c).
 pub const MAX_DESCRIPTORS: usize = 17;

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::program::{ProgramError, XdpProgram};
-use super::{Abilities, AfXdp, FILL_FRAMES, MAX_DESCRIPTORS, RX_RING, TX_RING};
+use super::{Abilities, AfXdp, MAX_DESCRIPTORS};
 use crate::eth::{HEADER_LEN, TAG_LEN};
 use crate::mem::{CHUNK_SIZE, FIRST_SEGMENT, Mempool, MempoolCache};
 use af_xdp::{OpenError, SocketConfig, Umem, Unbound};
@@ -30,6 +30,8 @@ pub struct XdpConfig {
     pub driver: String,
     /// Its layer-3 MTU: longer frames are dropped here, by name, not by the kernel in silence.
     pub mtu: u32,
+    /// Frames each queue keeps in its fill ring, and entries of its TX ring; a power of two.
+    pub depth: u32,
 }
 
 /// Why there is no port.
@@ -64,12 +66,14 @@ pub enum XdpError {
         source: OpenError,
     },
     /// The pool has too few free frames to fill the ring.
-    #[error("{ifname} queue {queue}: no frames left for its fill ring ({FILL_FRAMES} needed); raise `memory.frames`")]
+    #[error("{ifname} queue {queue}: no frames left for its fill ring ({depth} needed); raise `memory.frames`")]
     NoFrames {
         /// The netdev.
         ifname: String,
         /// The queue.
         queue: u16,
+        /// As in [`XdpConfig::depth`].
+        depth: u32,
     },
     /// The kernel would not say what was obtained.
     #[error("{ifname}: {source}")]
@@ -124,9 +128,12 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
     let pool = Arc::clone(mem.pool());
     let mut socket = Unbound::new(&socket_config(config, queue), &umem(&pool)).map_err(failed)?;
     let mut owner = pool.new_owner();
-    let filled = prefill(socket.fill(), &mut owner, mem);
-    let opened =
-        if filled { socket.bind().map_err(failed) } else { Err(XdpError::NoFrames { ifname: ifname(), queue }) };
+    let filled = prefill((socket.fill(), config.depth), &mut owner, mem);
+    let opened = if filled {
+        socket.bind().map_err(failed)
+    } else {
+        Err(XdpError::NoFrames { ifname: ifname(), queue, depth: config.depth })
+    };
     let abilities = match &opened {
         Ok(open) => abilities(config, program, open),
         Err(_) => Ok(Abilities { vlan_meta: false, rx_partial: false, tx_checksum: false }),
@@ -179,10 +186,10 @@ fn is_jumbo(config: &XdpConfig) -> bool {
 
 fn socket_config(config: &XdpConfig, queue: u16) -> SocketConfig {
     let mut socket = SocketConfig::new(config.ifindex, queue.into());
-    (socket.rx_size, socket.fill_size) = (RX_RING, RX_RING);
-    (socket.tx_size, socket.completion_size) = (TX_RING, TX_RING);
+    (socket.rx_size, socket.fill_size) = (2 * config.depth, 2 * config.depth);
+    (socket.tx_size, socket.completion_size) = (config.depth, config.depth);
     // Copy mode sends 32 frames per system call unless told otherwise (trap 6).
-    socket.tx_budget = Some(TX_RING);
+    socket.tx_budget = Some(config.depth);
     // A physical port in copy mode is held back by the default of 208 KiB (trap 18).
     socket.send_buffer = Some(16 << 20);
     socket.multi_buffer = is_jumbo(config);
@@ -199,8 +206,8 @@ fn umem(pool: &Arc<Mempool>) -> Umem {
 }
 
 /// Lends the fill ring its frames; false if the pool is short of them.
-fn prefill(fill: &mut af_xdp::Fill, owner: &mut crate::mem::Owner, mem: &mut MempoolCache) -> bool {
-    let room = fill.reserve(FILL_FRAMES);
+fn prefill((fill, depth): (&mut af_xdp::Fill, u32), owner: &mut crate::mem::Owner, mem: &mut MempoolCache) -> bool {
+    let room = fill.reserve(depth);
     for i in 0..room {
         let Some(mbuf) = mem.alloc() else { return false };
         let (lent, _) = owner.lend(mbuf);

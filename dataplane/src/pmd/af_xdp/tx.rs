@@ -1,7 +1,7 @@
 //! The sending half of a queue: frames become descriptors, one per segment; what the kernel would not take is cut,
 //! completed or copied first.
 
-use super::{AfXdp, TX_RING};
+use super::{AfXdp, MAX_DEPTH};
 use crate::mem::{Burst, Gso, Mbuf, Mempool, MempoolCache, Offload, chunks_for};
 use crate::offload::{csum, gso};
 use crate::stats::{DropReason, PortCounters};
@@ -16,7 +16,7 @@ impl AfXdp {
             mem.free_burst(burst);
             return n;
         }
-        let room = self.queue.tx.reserve(TX_RING);
+        let room = self.queue.tx.reserve(MAX_DEPTH);
         let (mut at, mut taken) = (0, 0);
         for mbuf in burst.iter() {
             let needed = descriptors(mem.pool(), mbuf);
