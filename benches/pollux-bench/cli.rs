@@ -86,6 +86,10 @@ pub enum Command {
         #[arg(long, value_enum)]
         axis: Option<Axis>,
     },
+    /// Time from exec to the last port up, and memory, by number and kind of ports
+    Startup,
+    /// For how long nothing passes while ports and addresses come and go
+    Reconfig,
     /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
     Soak {
         /// How long

@@ -5,9 +5,11 @@ mod idle;
 mod look;
 mod ping;
 mod pipeline;
+mod reconfig;
 mod rfc2544;
 mod rfc2889;
 mod scale;
+mod startup;
 mod tcp;
 mod vhost;
 mod xdp;
@@ -55,21 +57,23 @@ const CASES: &[(Command, bool)] = &[
     (Command::Rtt, true),
     (Command::Idle, true),
     (Command::Cpu, true),
-    // searches: minutes each
+    // searches, curves: minutes each
     (Command::Rfc2544 { sizes: Vec::new() }, false),
     (Command::SelfTest, false),
     (Command::Rfc2889, false),
+    (Command::Scale { axis: None }, false),
+    (Command::Startup, false),
+    (Command::Reconfig, false),
 ];
 
 /// Runs cases one after the other; each table is printed when it is complete.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
-    if let Command::Scale { axis } = command {
-        return scale::measure(world, options, *axis);
-    }
     let asked = |(case, quick): &&(Command, bool)| match command {
         Command::All => *quick || !options.quick,
+        // a scale of one axis is one, too
         one => discriminant(case) == discriminant(one),
     };
+    let axis = if let Command::Scale { axis } = command { *axis } else { None };
     let mut sections = Vec::new();
     for (case, _) in CASES.iter().filter(asked) {
         let more = match case {
@@ -85,6 +89,9 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
             Command::Rfc2544 { sizes } => rfc2544::measure(world, options, asked_sizes(command).unwrap_or(sizes))?,
             Command::SelfTest => rfc2544::self_test(world, options)?,
             Command::Rfc2889 => rfc2889::measure(world, options)?,
+            Command::Scale { .. } => scale::measure(world, options, axis)?,
+            Command::Reconfig => vec![reconfig::measure(world, options)?],
+            Command::Startup => startup::measure(world, options)?,
             _ => vec![cpu::measure(world, options)?],
         };
         if !options.json {

@@ -1,4 +1,5 @@
-//! More ports than those of the two stations: pairs or TAPs whose other ends are up in station B's namespace and say nothing.
+//! More than two stations: ports (pairs or TAPs) whose other ends are up in station B's namespace and say nothing, and
+//! addresses.
 
 use super::Ports;
 use crate::failure::Result;
@@ -15,6 +16,8 @@ pub struct Crowd {
     pub ports: usize,
     /// TAPs of Pollux, whatever the stations' ports are.
     pub taps: bool,
+    /// Addresses the switch is to learn.
+    pub addresses: u32,
 }
 
 /// Our end of port `n`.

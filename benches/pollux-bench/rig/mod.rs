@@ -4,6 +4,7 @@
 //! pair to each station (`v0` and `w0` are their ends); Pollux gets the same pairs by `af_xdp`, or makes its own
 //! interfaces (`tap`, `veth`).
 
+mod change;
 pub mod crowd;
 pub mod guests;
 mod ovs;
@@ -12,6 +13,7 @@ pub mod star;
 mod testpmd;
 mod wiring;
 
+pub use change::Change;
 pub use ovs::installed as ovs_installed;
 pub use pollux::{Daemon, Ledger, ask, warnings};
 pub use testpmd::Load;
@@ -172,7 +174,7 @@ impl Rig {
                 Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll, among))?)
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
-            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(crowd.ports))?),
+            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(crowd))?),
             Subject::XdpRedirect | Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;

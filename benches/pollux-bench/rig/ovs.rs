@@ -1,12 +1,12 @@
 //! Open vSwitch with its userspace datapath, on AF_XDP or vhost-user, with a database and directory of its own.
 
-use super::crowd;
+use super::crowd::{self, Crowd};
 use super::{MAC_B, MAC_FLOWS, SWITCH_CORE};
 use crate::failure::{During, Failure, Result};
 use crate::process::{Job, ip, run};
 use crate::world::World;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const STARTING: Duration = Duration::from_secs(20);
@@ -28,8 +28,8 @@ pub fn installed() -> bool {
 /// What its two ports are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wires {
-    /// The ends of the stations' pairs and of so many more, by AF_XDP.
-    Pairs(usize),
+    /// The ends of the stations' pairs and of a crowd's, by AF_XDP.
+    Pairs(Crowd),
     /// vhost-user sockets `vm1` and `vm2` in its directory.
     Guests,
 }
@@ -39,6 +39,7 @@ pub enum Wires {
 pub struct Ovs {
     switch: Job,
     _database: Job,
+    directory: PathBuf,
 }
 
 impl Ovs {
@@ -65,14 +66,27 @@ impl Ovs {
         }
         let rundir = format!("OVS_RUNDIR={}", directory.display());
         let switch = Job::start(&world.directory, "ovs", &["env", &rundir, VSWITCHD, &socket, &control, &pidfile])?;
-        let mut ovs = Self { switch, _database: database };
+        let mut ovs = Self { switch, _database: database, directory: directory.clone() };
         ovs.configure(&socket, wires)?;
-        if let Wires::Pairs(_) = wires {
+        if let Wires::Pairs(crowd) = wires {
+            let size = format!("other_config:mac-table-size={}", (2 * crowd.addresses).max(2048));
+            ovs.order(&["set", "bridge", "br0", &size])?;
             for mac in [MAC_B, MAC_FLOWS] {
-                run(&["ovs-appctl", "-t", &file("switch.ctl"), "fdb/add", "br0", "w0", "0", mac])?;
+                ovs.control(&["fdb/add", "br0", "w0", "0", mac])?;
             }
         }
         Ok(ovs)
+    }
+
+    /// Changes its configuration.
+    pub fn order(&self, words: &[&str]) -> Result<()> {
+        vsctl(&format!("unix:{}", self.directory.join("db.sock").display()), words).map(drop)
+    }
+
+    /// Tells the daemon something.
+    pub fn control(&self, words: &[&str]) -> Result<()> {
+        let socket = self.directory.join("switch.ctl").display().to_string();
+        run(&[&["ovs-appctl", "-t", &socket], words].concat()).map(drop)
     }
 
     /// Its process.
@@ -85,8 +99,8 @@ impl Ovs {
         vsctl(socket, &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", &mask])?;
         vsctl(socket, &["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"])?;
         let (ports, kind) = match wires {
-            Wires::Pairs(more) => {
-                let crowd = (0..more).map(crowd::ours);
+            Wires::Pairs(crowd) => {
+                let crowd = (0..crowd.ports).map(crowd::ours);
                 (["v0", "w0"].map(str::to_owned).into_iter().chain(crowd).collect(), "type=afxdp options:n_rxq=1")
             }
             Wires::Guests => (vec!["vm1".to_owned(), "vm2".to_owned()], "type=dpdkvhostuser"),

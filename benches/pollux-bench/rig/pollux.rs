@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const STARTING: Duration = Duration::from_secs(60);
 const STOPPING: Duration = Duration::from_secs(20);
@@ -28,7 +28,11 @@ pub fn between_stations(ports: Ports, poll: Poll, crowd: Option<Crowd>) -> Strin
     };
     // an arena that grows with the ports takes huge pages up to some point, and those of others before it: on none it is
     // the same all along the axis
-    let memory = if crowd.is_some() { "memory: { hugepages: off }\n" } else { "" };
+    let memory = crowd.map_or(String::new(), |crowd| {
+        // a table is not filled to the last place
+        let entries = (2 * crowd.addresses).max(65_536);
+        format!("memory: {{ hugepages: off, fdb_entries: {entries} }}\n")
+    });
     format!(
         "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\n\
          {memory}domains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}, {{ mac: \"{MAC_FLOWS}\", port: b }}] }}\n\
@@ -81,18 +85,30 @@ impl Daemon {
         ask(&self.pollux, &self.socket, question)
     }
 
+    /// Has it do something.
+    pub fn order(&self, words: &[&str]) -> Result<()> {
+        run(&[&[self.pollux.as_str(), "--socket", &self.socket], words].concat()).map(drop)
+    }
+
     /// Its counters.
     pub fn ledger(&self) -> Result<Ledger> {
         Ok(Ledger::of(&self.ask("stats")?))
     }
 
     /// Stops it in order. Says whether frames are unaccounted for, every warning of its log, and what it ran on.
-    pub fn close(mut self) -> Result<Findings> {
+    pub fn close(self) -> Result<Findings> {
+        self.close_timed().map(|(findings, _)| findings)
+    }
+
+    /// The same, and how long it took to end.
+    pub fn close_timed(mut self) -> Result<(Findings, Duration)> {
         let mut faults: Vec<String> = self.settled()?.imbalance().into_iter().collect();
         let remarks = vec![self.obtained()?];
+        let asked = Instant::now();
         self.job.stop(Signal::SIGTERM, STOPPING)?;
+        let ending = asked.elapsed();
         faults.extend(warnings(&self.job.said()));
-        Ok(Findings { faults, remarks })
+        Ok((Findings { faults, remarks }, ending))
     }
 
     /// The counters when they do not move any more; traffic must have ended.

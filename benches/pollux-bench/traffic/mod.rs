@@ -2,6 +2,7 @@
 
 pub mod echo;
 pub mod iperf;
+pub mod many;
 pub mod paced;
 pub mod ping;
 pub mod sink;

@@ -33,7 +33,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
             return Ok(not_measured(format!("not beyond {OVS_PORTS} ports: it takes longer than 20 s to add them")));
         }
         let load = Load { bytes: 60, to: EVERYBODY, flows: None };
-        let crowd = Crowd { ports: point.0 as usize - 1, taps: false };
+        let crowd = Crowd { ports: point.0 as usize - 1, ..Crowd::default() };
         let reading = rate(world, *subject, Work { load, crowd, to_all: true }, options)?;
         Ok(Reading { x: Some(point.0.into()), ..reading })
     });

@@ -1,6 +1,7 @@
 //! How the cost grows: one curve per axis, beside the peers that can follow.
 
 mod fan_out;
+mod fdb;
 mod flows;
 mod ports;
 mod size;
@@ -33,9 +34,11 @@ pub enum Axis {
     Flows,
     /// Ports a broadcast goes to
     FanOut,
+    /// Addresses in the forwarding table
+    Fdb,
 }
 
-/// Measures one axis or all; each table is printed when it is complete.
+/// Measures one axis or all.
 pub fn measure(world: &World, options: &Options, axis: Option<Axis>) -> Result<Vec<Section>> {
     let mut sections = Vec::new();
     for axis in Axis::value_variants().iter().filter(|one| axis.is_none_or(|axis| axis == **one)) {
@@ -43,11 +46,9 @@ pub fn measure(world: &World, options: &Options, axis: Option<Axis>) -> Result<V
             Axis::Ports => ports::measure(world, options)?,
             Axis::Size => size::measure(world, options)?,
             Axis::Flows => flows::measure(world, options)?,
+            Axis::Fdb => fdb::measure(world, options)?,
             Axis::FanOut => fan_out::measure(world, options)?,
         };
-        if !options.json {
-            println!("{}", section.markdown());
-        }
         sections.push(section);
     }
     Ok(sections)

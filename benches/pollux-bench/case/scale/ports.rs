@@ -45,7 +45,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
         if row.0 == Subject::Ovs && point.0 > OVS_PORTS {
             return Ok(not_measured(format!("not beyond {OVS_PORTS} ports: it takes longer than 20 s to add them")));
         }
-        let crowd = Crowd { ports: point.0 as usize - 2, taps: row.1 };
+        let crowd = Crowd { ports: point.0 as usize - 2, taps: row.1, ..Crowd::default() };
         let reading = rate(world, row.0, Work { load: Load::of(60), crowd, to_all: false }, options)?;
         Ok(Reading { x: Some(point.0.into()), ..reading })
     });
