@@ -1,0 +1,113 @@
+//! The harness itself: a switch that got slower and one that loses frames are noticed, and a sound one is not blamed.
+//!
+//! Both run as the `pollux` that `pollux-bench` is told to measure (`POLLUX_BIN`): scripts that spoil the switch's
+//! surroundings and then become it.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::world::world;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// Somebody else is busy on the switch's core as long as it runs.
+const SLOW: &str = r#"#!/bin/sh
+if [ "$1" = run ]; then
+    taskset -c 1 sh -c "while kill -0 $$ 2>/dev/null; do i=0; while [ \$i -lt 10000 ]; do i=\$((i + 1)); done; done" &
+fi
+exec "$POLLUX" "$@"
+"#;
+
+/// What the switch sends to station B takes a way on which one frame of 500 is lost, and nobody counts it.
+const LOSSY: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = run ]; then
+    cd "${0%/*}"
+    ip link del lossy0 2>/dev/null || true
+    ip link add lossy0 numrxqueues 1 numtxqueues 1 type veth peer name lossy1 numrxqueues 1 numtxqueues 1
+    ip link set lossy0 up
+    ip link set lossy1 up
+    clang -O2 -target bpf -DOUT="$(cat /sys/class/net/w0/ifindex)" -c lossy.bpf.c -o lossy.o
+    tc qdisc add dev lossy1 clsact
+    tc filter add dev lossy1 ingress bpf direct-action object-file lossy.o section tc
+    sed -i 's/dev: w0/dev: lossy0/' "$3"
+fi
+exec "$POLLUX" "$@"
+"#;
+
+// without headers, which are where each distribution puts them: helpers go by number, and 2 is TC_ACT_SHOT
+const LOSSY_PROGRAM: &str = r#"
+static long (*redirect)(unsigned int ifindex, unsigned long long flags) = (void *)23;
+static unsigned int (*random)(void) = (void *)7;
+__attribute__((section("tc"), used)) int lossy(void *skb) { return random() % 500 ? redirect(OUT, 0) : 2; }
+char license[] __attribute__((section("license"), used)) = "GPL";
+"#;
+
+/// The switch as it is, beside the harness.
+fn pollux() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_pollux-bench")).with_file_name("pollux")
+}
+
+/// A script that is taken for the switch.
+fn spoiled(directory: &TempDir, script: &str) -> PathBuf {
+    let path = directory.path().join("pollux");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.path().join("lossy.bpf.c"), LOSSY_PROGRAM).unwrap();
+    path
+}
+
+fn bench(switch: &Path, words: &[&str]) -> Output {
+    let bench = env!("CARGO_BIN_EXE_pollux-bench");
+    // the machine is a test's: whether it is idle is nobody's promise
+    let command = &mut Command::new(bench);
+    command.args(words).arg("--force").env("POLLUX_BIN", switch).env("POLLUX", pollux()).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Frames per second of one subject of ours, saved.
+fn measure(switch: &Path, file: &Path) {
+    let file = file.display().to_string();
+    let done = bench(switch, &["xdp", "--only", "adaptive", "--rounds", "3", "--seconds", "1", "--save", &file]);
+    assert!(done.status.success(), "{}", said(&done));
+}
+
+fn compare(old: &Path, new: &Path) -> (Option<i32>, String) {
+    let output = bench(&pollux(), &["compare", &old.display().to_string(), &new.display().to_string()]);
+    (output.status.code(), said(&output))
+}
+
+#[test]
+fn a_slowed_switch_is_noticed_and_an_unhindered_one_is_not() {
+    world("a_slowed_switch_is_noticed_and_an_unhindered_one_is_not", || {
+        let directory = TempDir::new().unwrap();
+        let [before, again, slowed] = ["before", "again", "slowed"].map(|name| directory.path().join(name));
+        measure(&pollux(), &before);
+        measure(&pollux(), &again);
+        measure(&spoiled(&directory, SLOW), &slowed);
+        let (code, text) = compare(&before, &again);
+        assert_eq!(code, Some(0), "{text}");
+        let (code, text) = compare(&before, &slowed);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("SLOWER  xdp, 64 B: pollux af_xdp, adaptive"), "{text}");
+    });
+}
+
+#[test]
+fn a_lossy_switch_is_noticed_and_a_sound_one_is_not() {
+    world("a_lossy_switch_is_noticed_and_a_sound_one_is_not", || {
+        let directory = TempDir::new().unwrap();
+        let words = ["rfc2544", "--only", "af_xdp", "--rounds", "1", "--seconds", "1"];
+        let sound = bench(&pollux(), &words);
+        assert!(sound.status.success(), "{}", said(&sound));
+        let lossy = bench(&spoiled(&directory, LOSSY), &words);
+        assert_eq!(lossy.status.code(), Some(1), "{}", said(&lossy));
+        assert!(said(&lossy).contains("frames are unaccounted for behind the switch"), "{}", said(&lossy));
+    });
+}
