@@ -149,6 +149,8 @@ fn commit() -> Option<String> {
     Some(format!("{}{dirty}", commit.trim()))
 }
 
+/// What is missing is said: nobody should wonder why a peer is not in a table.
 fn package(name: &str) -> Option<String> {
-    run(&["dpkg-query", "-W", "-f", "${Version}", name]).ok()
+    let version = run(&["dpkg-query", "-W", "-f", "${Version}", name]);
+    Some(version.unwrap_or_else(|_| format!("package {name} is not installed")))
 }
