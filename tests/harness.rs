@@ -108,6 +108,6 @@ fn a_lossy_switch_is_noticed_and_a_sound_one_is_not() {
         assert!(sound.status.success(), "{}", said(&sound));
         let lossy = bench(&spoiled(&directory, LOSSY), &words);
         assert_eq!(lossy.status.code(), Some(1), "{}", said(&lossy));
-        assert!(said(&lossy).contains("frames are unaccounted for behind the switch"), "{}", said(&lossy));
+        assert!(said(&lossy).contains("frames are unaccounted for"), "{}", said(&lossy));
     });
 }

@@ -88,8 +88,13 @@ const AIMS: [Aim; 11] = [
         section: "tcp",
         work: "1 stream",
         ours: "pollux veth, adaptive",
-        against: Against::Peers(&[("testpmd io", Some(1.0)), ("ovs afxdp", Some(1.0))]),
-        besides: "0 before `ethtool -K tx off` by hand",
+        against: Against::Peers(&[
+            ("testpmd io", None),
+            ("testpmd io, tx off", Some(1.0)),
+            ("ovs afxdp", None),
+            ("ovs afxdp, tx off", Some(1.0)),
+        ]),
+        besides: "",
     },
     Aim {
         what: "round trip at 1000 per second, busy",

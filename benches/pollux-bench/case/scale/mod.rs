@@ -38,20 +38,15 @@ pub enum Axis {
     Fdb,
 }
 
-/// Measures one axis or all.
-pub fn measure(world: &World, options: &Options, axis: Option<Axis>) -> Result<Vec<Section>> {
-    let mut sections = Vec::new();
-    for axis in Axis::value_variants().iter().filter(|one| axis.is_none_or(|axis| axis == **one)) {
-        let section = match axis {
-            Axis::Ports => ports::measure(world, options)?,
-            Axis::Size => size::measure(world, options)?,
-            Axis::Flows => flows::measure(world, options)?,
-            Axis::Fdb => fdb::measure(world, options)?,
-            Axis::FanOut => fan_out::measure(world, options)?,
-        };
-        sections.push(section);
+/// Measures along one axis.
+pub fn measure(world: &World, options: &Options, axis: Axis) -> Result<Section> {
+    match axis {
+        Axis::Ports => ports::measure(world, options),
+        Axis::Size => size::measure(world, options),
+        Axis::Flows => flows::measure(world, options),
+        Axis::Fdb => fdb::measure(world, options),
+        Axis::FanOut => fan_out::measure(world, options),
     }
-    Ok(sections)
 }
 
 /// A point of an axis.
