@@ -21,10 +21,10 @@ impl Results {
     pub fn page(&self) -> String {
         let fact = |name: &str| self.host.get(name).and_then(|fact| fact.as_str()).unwrap_or("unknown");
         let chapters: String = self.sections.iter().map(chapter).collect();
-        let links = self.sections.iter().map(|section| {
-            let name = escape(&section.name);
-            format!("<a href=\"#{name}\">{name}</a>")
-        });
+        let links = self
+            .sections
+            .iter()
+            .map(|section| format!("<a href=\"#{}\">{}</a>", anchor(&section.name), escape(&section.name)));
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\"><title>Pollux, measured</title>\
@@ -100,11 +100,17 @@ fn chapter(section: &Section) -> String {
         }
     };
     format!(
-        "<section id=\"{name}\"><h2>{name}</h2><p>{}</p>{faults}{drawing}{latencies}<details><summary>numbers</summary>\
+        "<section id=\"{}\"><h2>{name}</h2><p>{}</p>{faults}{drawing}{latencies}<details><summary>numbers</summary>\
          {}{remarks}</details></section>",
+        anchor(&section.name),
         words(&section.title),
         numbers(section)
     )
+}
+
+/// A section's name as the end of a link.
+fn anchor(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 /// A sentence, in which what stands between backquotes is code.
