@@ -31,6 +31,8 @@ impl World {
         run(&["mount", "-t", "tmpfs", "tmpfs", "/run"])?;
         fs::create_dir_all("/run/netns").during("/run/netns")?;
         // a sysfs shows the interfaces of the namespace it was mounted in
+        // what is mounted below the old one (a bpffs, on most machines) is not: `ip` would look for it and fail without a word
+        let _not_mounted = run(&["umount", "--recursive", "--lazy", "/sys"]);
         run(&["mount", "-t", "sysfs", "sysfs", "/sys"])?;
         let huge = directory.join(HUGE).display().to_string();
         fs::create_dir_all(&huge).during(&huge)?;
