@@ -122,7 +122,7 @@ fn header(c: &mut Criterion) {
     let partial = Offload { csum_start: 34, csum_offset: 16, needs_csum: true, ..Offload::NONE };
     let gso = Offload { gso: Gso::Tcp4, gso_size: 1000, hdr_len: 54, ..partial };
     for (name, offload) in [("none", Offload::NONE), ("csum", partial), ("gso", gso)] {
-        let hdr = vnet::build(&offload);
+        let hdr = vnet::build(&offload, 0);
         group.bench_function(name, |b| b.iter(|| vnet::parse(black_box(&hdr), black_box(&frame), frame.len())));
     }
     group.finish();

@@ -20,12 +20,13 @@ pub use cache::MempoolCache;
 pub use owner::{Lent, Owner};
 
 use super::arena::Arena;
-use super::mbuf::{Gso, Mbuf, NO_CHUNK, Offload};
+use super::mbuf::{Gso, Mbuf, NO_CHUNK, Offload, Place};
 use super::{CHUNK_SIZE, HEADROOM};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,7 +60,7 @@ struct Meta {
 /// All frames of the process, shared by workers and control.
 pub struct Mempool {
     arena: Arena,
-    id: u16,
+    id: NonZeroU16,
     meta: Box<[UnsafeCell<Meta>]>,
     /// Who outside holds the chunk: an [`Owner`]'s tag or [`NO_OWNER`].
     owners: Box<[AtomicU32]>,
@@ -86,8 +87,8 @@ impl Mempool {
     pub fn new(arena: Arena) -> Arc<Self> {
         static NEXT_ID: AtomicU16 = AtomicU16::new(1);
         // Relaxed: the id needs uniqueness only.
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        assert_ne!(id, 0, "a process cannot make more than 65535 pools");
+        let id = NonZeroU16::new(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        let id = id.expect("a process cannot make more than 65535 pools");
         let blank = Meta { next: NO_CHUNK, off: 0, len: 0, offload: Offload::NONE };
         let chunks = arena.chunks();
         let pool = Self {
@@ -143,8 +144,9 @@ impl Mempool {
     #[must_use]
     pub fn data<'a>(&'a self, mbuf: &'a Mbuf) -> &'a [u8] {
         self.check(mbuf);
+        let Place { off, seg_len, .. } = mbuf.place();
         // SAFETY: M2 (`&Mbuf` is a shared borrow of the only token), M4.
-        unsafe { std::slice::from_raw_parts(self.arena.at(mbuf.chunk, mbuf.off.into()), mbuf.seg_len.into()) }
+        unsafe { std::slice::from_raw_parts(self.arena.at(mbuf.chunk(), off.into()), seg_len.into()) }
     }
 
     /// Bytes of the first segment, writable.
@@ -152,8 +154,9 @@ impl Mempool {
     #[allow(clippy::mut_from_ref, reason = "exclusive by the token, not by the pool (M2)")]
     pub fn data_mut<'a>(&'a self, mbuf: &'a mut Mbuf) -> &'a mut [u8] {
         self.check(mbuf);
+        let Place { off, seg_len, .. } = mbuf.place();
         // SAFETY: M2 (`&mut Mbuf` is an exclusive borrow of the only token), M4.
-        unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk, mbuf.off.into()), mbuf.seg_len.into()) }
+        unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk(), off.into()), seg_len.into()) }
     }
 
     /// All segments, first to last.
@@ -192,19 +195,19 @@ impl Mempool {
     #[must_use]
     pub fn offload(&self, mbuf: &Mbuf) -> Offload {
         self.check(mbuf);
-        if mbuf.offloaded { self.meta(mbuf.chunk).offload } else { Offload::NONE }
+        if mbuf.is_offloaded() { self.meta(mbuf.chunk()).offload } else { Offload::NONE }
     }
 
     /// Whether the frame is to be segmented on its way out, and so may be longer than the MTU.
     #[must_use]
     pub fn is_gso(&self, mbuf: &Mbuf) -> bool {
-        mbuf.offloaded && self.offload(mbuf).gso != Gso::None
+        mbuf.is_offloaded() && self.offload(mbuf).gso != Gso::None
     }
 
     /// Starts to fetch the frame's header into the cache.
     #[inline]
     pub fn prefetch(&self, mbuf: &Mbuf) {
-        self.prefetch_at(u64::from(mbuf.chunk) * CHUNK_SIZE as u64 + u64::from(mbuf.off));
+        self.prefetch_at(u64::from(mbuf.chunk()) * CHUNK_SIZE as u64 + u64::from(mbuf.place().off));
     }
 
     /// Starts to fetch the cache line at `addr`, in bytes from the base of the arena.
@@ -224,19 +227,20 @@ impl Mempool {
     /// Records what is left undone.
     pub fn set_offload(&self, mbuf: &mut Mbuf, offload: Offload) {
         self.check(mbuf);
-        mbuf.offloaded = offload != Offload::NONE;
-        if mbuf.offloaded {
+        let offloaded = offload != Offload::NONE;
+        mbuf.set(mbuf.len32(), Place { offloaded, ..mbuf.place() });
+        if offloaded {
             // SAFETY: M2: `&mut Mbuf`.
-            unsafe { (*self.meta[mbuf.chunk as usize].get()).offload = offload };
+            unsafe { (*self.meta[mbuf.chunk() as usize].get()).offload = offload };
         }
     }
 
     /// Grows the frame by `n` bytes in front and returns all of its first segment; `None` if the headroom is too
     /// small. The new bytes are what was there before.
     pub fn prepend<'a>(&'a self, mbuf: &'a mut Mbuf, n: u16) -> Option<&'a mut [u8]> {
-        mbuf.off = mbuf.off.checked_sub(n)?;
-        mbuf.seg_len += n;
-        mbuf.len += u32::from(n);
+        let place = mbuf.place();
+        let off = place.off.checked_sub(n)?;
+        mbuf.set(mbuf.len32() + u32::from(n), Place { off, seg_len: place.seg_len + n, ..place });
         Some(self.data_mut(mbuf))
     }
 
@@ -246,28 +250,28 @@ impl Mempool {
     #[allow(clippy::mut_from_ref, reason = "exclusive by the token, not by the pool (M2)")]
     pub fn below<'a>(&'a self, mbuf: &'a mut Mbuf, n: u16) -> Option<&'a mut [u8]> {
         self.check(mbuf);
-        let off = mbuf.off.checked_sub(n)?;
+        let off = mbuf.place().off.checked_sub(n)?;
         // SAFETY: M2, and off..off + n lies below the data inside the same chunk.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk, off.into()), n.into()) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk(), off.into()), n.into()) })
     }
 
     /// Cuts `n` bytes off the front of the first segment; false (and nothing done) if it is shorter.
     pub fn trim_front(&self, mbuf: &mut Mbuf, n: u16) -> bool {
         self.check(mbuf);
-        let Some(rest) = mbuf.seg_len.checked_sub(n) else { return false };
-        mbuf.off += n;
-        mbuf.seg_len = rest;
-        mbuf.len -= u32::from(n);
+        let place = mbuf.place();
+        let Some(seg_len) = place.seg_len.checked_sub(n) else { return false };
+        mbuf.set(mbuf.len32() - u32::from(n), Place { off: place.off + n, seg_len, ..place });
         true
     }
 
     /// Sets the length of a frame of one segment; false if it does not fit behind its first byte.
     pub fn set_len(&self, mbuf: &mut Mbuf, len: usize) -> bool {
         self.check(mbuf);
-        let room = CHUNK_SIZE - usize::from(mbuf.off);
-        let Some(len) = u16::try_from(len).ok().filter(|_| mbuf.segs == 1 && len <= room) else { return false };
-        mbuf.seg_len = len;
-        mbuf.len = len.into();
+        let place = mbuf.place();
+        let room = CHUNK_SIZE - usize::from(place.off);
+        let fits = place.segs == 1 && len <= room;
+        let Some(seg_len) = u16::try_from(len).ok().filter(|_| fits) else { return false };
+        mbuf.set(seg_len.into(), Place { seg_len, ..place });
         true
     }
 
@@ -277,15 +281,15 @@ impl Mempool {
     #[allow(clippy::mut_from_ref, reason = "exclusive by the token, not by the pool (M2)")]
     pub fn room_mut<'a>(&'a self, mbuf: &'a mut Mbuf) -> &'a mut [u8] {
         self.check(mbuf);
-        let room = CHUNK_SIZE - usize::from(mbuf.off);
-        // SAFETY: M2 (`&mut Mbuf` is an exclusive borrow of the only token); off + room is the end of the chunk.
-        unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk, mbuf.off.into()), room) }
+        let off = usize::from(mbuf.place().off);
+        // SAFETY: M2 (`&mut Mbuf` is an exclusive borrow of the only token); the slice ends with the chunk.
+        unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk(), off), CHUNK_SIZE - off) }
     }
 
     /// Whether every chunk behind the first has `n` bytes of room below its data.
     #[must_use]
     pub fn tails_have_room(&self, mbuf: &Mbuf, n: usize) -> bool {
-        mbuf.segs == 1 || self.spans(mbuf).skip(1).all(|span| usize::from(span.off) >= n)
+        mbuf.segments() == 1 || self.spans(mbuf).skip(1).all(|span| usize::from(span.off) >= n)
     }
 
     /// Puts `tail`, a frame of its own, behind the last segment of `mbuf`. Gives it back if the chain would be
@@ -299,15 +303,15 @@ impl Mempool {
         if mbuf.segments() + tail.segments() > MAX_SEGMENTS {
             return Err(tail);
         }
-        let last = self.spans(mbuf).last().map_or(mbuf.chunk, |span| span.chunk);
+        let last = self.spans(mbuf).last().map_or(mbuf.chunk(), |span| span.chunk);
         // SAFETY: M2: both tokens are ours, and their chunks are distinct (M1).
         unsafe {
-            (*self.meta[last as usize].get()).next = tail.chunk;
-            let meta = &mut *self.meta[tail.chunk as usize].get();
-            (meta.off, meta.len) = (tail.off, tail.seg_len);
+            (*self.meta[last as usize].get()).next = tail.chunk();
+            let meta = &mut *self.meta[tail.chunk() as usize].get();
+            (meta.off, meta.len) = (tail.place().off, tail.place().seg_len);
         }
-        mbuf.len += tail.len;
-        mbuf.segs += tail.segs;
+        let place = mbuf.place();
+        mbuf.set(mbuf.len32() + tail.len32(), Place { segs: place.segs + tail.place().segs, ..place });
         std::mem::forget(tail);
         Ok(())
     }
@@ -341,10 +345,11 @@ impl Mempool {
     }
 
     /// A frame of one chunk, empty, behind the headroom. `chunk` was just taken off a free list.
+    #[inline(always)]
     fn token(&self, chunk: u32) -> Mbuf {
         #[allow(clippy::cast_possible_truncation, reason = "256 fits")]
         let off = HEADROOM as u16;
-        Mbuf { chunk, len: 0, off, seg_len: 0, pool: self.id, segs: 1, offloaded: false }
+        Mbuf::new(chunk, 0, Place { off, seg_len: 0, pool: self.id, segs: 1, offloaded: false })
     }
 
     fn meta(&self, chunk: u32) -> Meta {
@@ -352,15 +357,16 @@ impl Mempool {
         unsafe { *self.meta[chunk as usize].get() }
     }
 
+    #[inline(always)]
     fn check(&self, mbuf: &Mbuf) {
-        assert_eq!(mbuf.pool, self.id, "mbuf of another pool");
+        assert_eq!(mbuf.pool(), self.id, "mbuf of another pool");
     }
 
     /// The chunks of a frame with the range of data in each.
     fn spans(&self, mbuf: &Mbuf) -> Spans<'_> {
         self.check(mbuf);
-        let first = Span { chunk: mbuf.chunk, off: mbuf.off, len: mbuf.seg_len };
-        Spans { pool: self, next: Some(first), left: mbuf.segs }
+        let Place { off, seg_len, segs, .. } = mbuf.place();
+        Spans { pool: self, next: Some(Span { chunk: mbuf.chunk(), off, len: seg_len }), left: segs }
     }
 }
 

@@ -91,7 +91,7 @@ proptest! {
         let mut mem = MempoolCache::new(&pool);
         spec.payload = spec.payload.min(3000);
         let (frame, offload) = super_frame(&spec);
-        let mut all = [&vnet::build(&offload)[..], &frame[..]].concat();
+        let mut all = [&vnet::build(&offload, 0)[..], &frame[..]].concat();
         for (at, byte) in lies {
             let at = at % all.len().min(120);
             all[at] = byte;

@@ -86,36 +86,41 @@ fn gso_type(bits: u8) -> Result<(Gso, bool), BadOffload> {
     }
 }
 
-/// The header that tells the other side what is left undone. `num_buffers` is 0; a guest's port sets its own.
+/// The header that tells the other side what is left undone, of a frame in `num_buffers` buffers (0 where it is not a
+/// guest's).
 #[inline]
 #[must_use]
-pub fn build(offload: &Offload) -> [u8; LEN] {
-    let mut hdr = [0; LEN];
-    if offload.needs_csum {
-        hdr[field::FLAGS] = F_NEEDS_CSUM;
-        put(&mut hdr, field::CSUM_START, offload.csum_start);
-        put(&mut hdr, field::CSUM_OFFSET, offload.csum_offset);
-    } else if offload.data_valid {
-        hdr[field::FLAGS] = F_DATA_VALID;
-    }
+pub fn build(offload: &Offload, num_buffers: u16) -> [u8; LEN] {
+    let csum = if offload.needs_csum { (offload.csum_start, offload.csum_offset) } else { (0, 0) };
+    let flags = match (offload.needs_csum, offload.data_valid) {
+        (true, _) => F_NEEDS_CSUM,
+        (false, true) => F_DATA_VALID,
+        (false, false) => 0,
+    };
     let kind = match offload.gso {
-        Gso::None => return hdr,
+        Gso::None => return words([flags, GSO_NONE], (0, 0), csum, num_buffers),
         Gso::Tcp4 => GSO_TCPV4,
         Gso::Tcp6 => GSO_TCPV6,
         Gso::Udp => GSO_UDP_L4,
     };
-    hdr[field::GSO_TYPE] = if offload.ecn { kind | GSO_ECN } else { kind };
-    put(&mut hdr, field::GSO_SIZE, offload.gso_size);
-    put(&mut hdr, field::HDR_LEN, offload.hdr_len);
+    let kind = if offload.ecn { kind | GSO_ECN } else { kind };
+    words([flags, kind], (offload.hdr_len, offload.gso_size), csum, num_buffers)
+}
+
+/// The fields in their order. Put together in words: a header that was written byte by byte can be copied only once its
+/// stores are through (no load is forwarded from several stores), 14 cycles later.
+#[inline]
+fn words([flags, kind]: [u8; 2], segments: (u16, u16), csum: (u16, u16), num_buffers: u16) -> [u8; LEN] {
+    let low = u64::from(flags) | u64::from(kind) << 8 | u64::from(segments.0) << 16 | u64::from(segments.1) << 32;
+    let high = u32::from(csum.1) | u32::from(num_buffers) << 16;
+    let mut hdr = [0; LEN];
+    hdr[..8].copy_from_slice(&(low | u64::from(csum.0) << 48).to_le_bytes());
+    hdr[8..].copy_from_slice(&high.to_le_bytes());
     hdr
 }
 
 fn le16(hdr: &[u8; LEN], at: usize) -> u16 {
     u16::from_le_bytes([hdr[at], hdr[at + 1]])
-}
-
-fn put(hdr: &mut [u8; LEN], at: usize, value: u16) {
-    hdr[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{BATCH, CACHE_SIZE, MAX_RESERVE, MAX_SEGMENTS, Mempool, NO_OWNER, lock};
-use crate::mem::mbuf::{Mbuf, NO_CHUNK};
+use crate::mem::mbuf::{Mbuf, NO_CHUNK, Place};
 use crate::mem::{FIRST_SEGMENT, NEXT_SEGMENT, TAILROOM};
 use crossbeam::utils::CachePadded;
 use std::fmt;
@@ -35,6 +35,7 @@ impl MempoolCache {
 
     /// An empty frame of one chunk, or `None` when the pool is exhausted.
     #[must_use]
+    #[inline]
     pub fn alloc(&mut self) -> Option<Mbuf> {
         if self.count == 0 && !self.refill() {
             return None;
@@ -51,7 +52,7 @@ impl MempoolCache {
         let first = len.min(FIRST_SEGMENT);
         self.pool.set_len(&mut mbuf, first);
         let mut left = len - first;
-        let mut last = mbuf.chunk;
+        let mut last = mbuf.chunk();
         while left > 0 {
             let n = left.min(NEXT_SEGMENT);
             if mbuf.segments() == MAX_SEGMENTS || !self.extend(&mut mbuf, &mut last, n) {
@@ -71,13 +72,13 @@ impl MempoolCache {
         let len = u16::try_from(n).unwrap_or(0);
         // SAFETY: M2: both tokens are ours; `last` is a chunk of `mbuf`.
         unsafe {
-            (*self.pool.meta[*last as usize].get()).next = tail.chunk;
-            let meta = &mut *self.pool.meta[tail.chunk as usize].get();
+            (*self.pool.meta[*last as usize].get()).next = tail.chunk();
+            let meta = &mut *self.pool.meta[tail.chunk() as usize].get();
             (meta.off, meta.len) = (OFFSET, len);
         }
-        *last = tail.chunk;
-        mbuf.segs += 1;
-        mbuf.len += u32::from(len);
+        *last = tail.chunk();
+        let place = mbuf.place();
+        mbuf.set(mbuf.len32() + u32::from(len), Place { segs: place.segs + 1, ..place });
         std::mem::forget(tail);
         true
     }
@@ -119,10 +120,20 @@ impl MempoolCache {
     }
 
     /// Takes a frame back, all its chunks.
+    #[inline]
     pub fn free(&mut self, mbuf: Mbuf) {
         self.pool.check(&mbuf);
-        let mut chunk = mbuf.chunk;
-        for left in (0..mbuf.segs).rev() {
+        if mbuf.segments() > 1 {
+            return self.free_chain(mbuf);
+        }
+        self.put(mbuf.chunk());
+        std::mem::forget(mbuf);
+    }
+
+    #[cold]
+    fn free_chain(&mut self, mbuf: Mbuf) {
+        let mut chunk = mbuf.chunk();
+        for left in (0..mbuf.segments()).rev() {
             // The link is read before the chunk goes back: afterwards it is another worker's (M2).
             let next = if left > 0 { self.pool.meta(chunk).next } else { NO_CHUNK };
             self.put(chunk);
@@ -144,6 +155,7 @@ impl MempoolCache {
         self.published.store(u32::try_from(self.count).unwrap_or(0), Ordering::Relaxed);
     }
 
+    #[inline]
     fn put(&mut self, chunk: u32) {
         debug_assert_eq!(self.pool.owners[chunk as usize].load(Ordering::Relaxed), NO_OWNER, "freed while lent");
         if self.count == CACHE_SIZE {
@@ -162,6 +174,7 @@ impl MempoolCache {
     }
 
     /// Moves batches from the shared list here; the odd rest of it when there is no full batch left.
+    #[cold]
     fn refill(&mut self) -> bool {
         while self.count + BATCH <= CACHE_SIZE / 2 && self.draw_batch() {}
         // Nearly exhausted: the lock is not contended by workers that still have frames.
@@ -188,6 +201,7 @@ impl MempoolCache {
     }
 
     /// Moves the cold half to the shared list.
+    #[cold]
     fn spill(&mut self) {
         let half = CACHE_SIZE / 2;
         for batch in self.chunks[..half].as_chunks::<BATCH>().0 {

@@ -19,9 +19,9 @@ fn every_chunk_once_and_all_of_them() {
     assert_eq!(all.len(), 1024);
     mem.publish();
     assert_eq!(pool.free(), 0);
-    all.sort_by_key(|m| m.chunk);
+    all.sort_by_key(|m| m.chunk());
     all.dedup_by(|a, b| {
-        assert_ne!(a.chunk, b.chunk);
+        assert_ne!(a.chunk(), b.chunk());
         false
     });
     for mbuf in all {

@@ -284,7 +284,7 @@ fn judge(received: Received, pool: &Mempool) -> Result<Mbuf, (Mbuf, DropReason)>
 fn write_frame(fd: BorrowedFd<'_>, pool: &Mempool, mbuf: &mut Mbuf) -> nix::Result<usize> {
     #[allow(clippy::cast_possible_truncation, reason = "12 fits")]
     const LEN: u16 = vnet::LEN as u16;
-    let hdr = vnet::build(&pool.offload(mbuf));
+    let hdr = vnet::build(&pool.offload(mbuf), 0);
     let Some(first) = pool.prepend(mbuf, LEN) else { return sys::write_parts(fd, pool, mbuf, &hdr) };
     first[..vnet::LEN].copy_from_slice(&hdr);
     let done = if mbuf.segments() == 1 {
