@@ -91,6 +91,8 @@ pub mod field {
 
 /// Bytes of an untagged Ethernet header.
 pub const HEADER_LEN: usize = 14;
+/// Bytes of both addresses.
+pub const ADDRESSES_LEN: usize = 12;
 /// Bytes of one 802.1Q or 802.1ad tag.
 pub const TAG_LEN: usize = 4;
 /// EtherType of an 802.1Q tag (C-VLAN).
@@ -107,6 +109,13 @@ impl<'a> EthHdr<'a> {
     #[must_use]
     pub fn new_checked(frame: &'a [u8]) -> Option<Self> {
         frame.first_chunk().map(Self)
+    }
+
+    /// Both addresses as they lie there.
+    #[must_use]
+    pub fn addresses(&self) -> [u8; ADDRESSES_LEN] {
+        let (addresses, _) = self.0.split_first_chunk().unwrap_or((&[0; ADDRESSES_LEN], &[]));
+        *addresses
     }
 
     /// Destination address.

@@ -170,7 +170,7 @@ type Facts<T> = ArrayVec<T, BURST_SIZE>;
 /// Pass 1: reads the header of each frame while those after it are on their way to the cache. `facts` is the caller's,
 /// and empty: to return it would copy all of it.
 #[inline]
-fn headers<T>(burst: &Burst, pool: &Mempool, facts: &mut Facts<T>, read: impl Fn(&Mempool, &Mbuf) -> T) {
+fn headers<T>(burst: &Burst, pool: &Mempool, facts: &mut Facts<T>, mut read: impl FnMut(&Mempool, &Mbuf) -> T) {
     for mbuf in burst.iter().take(PREFETCH) {
         pool.prefetch(mbuf);
     }

@@ -7,7 +7,7 @@ use super::notice::Notices;
 use super::topology::{Domain, Topology};
 use super::verdict::{self, Verdict};
 use super::{Facts, headers};
-use crate::eth::{EthHdr, MacAddr};
+use crate::eth::{self, EthHdr, MacAddr};
 use crate::mem::{Burst, Mbuf, Mempool};
 use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
@@ -15,9 +15,19 @@ use crate::stats::DropReason;
 /// What a frame alone says.
 enum Parsed {
     Drop(DropReason),
-    Group { src: Scattered },
-    Unicast { src: Scattered, dst: Scattered },
+    Group {
+        src: Scattered,
+    },
+    Unicast {
+        src: Scattered,
+        dst: Scattered,
+    },
+    /// What the frame before it was, which is unicast and has both its addresses.
+    Again,
 }
+
+/// Both addresses of the frame before, if it was unicast.
+type Before = Option<[u8; eth::ADDRESSES_LEN]>;
 
 /// What decides about frames from one port.
 pub(super) struct Plain<'a> {
@@ -32,14 +42,20 @@ pub(super) struct Plain<'a> {
 
 impl Plain<'_> {
     /// Switches a burst; empties it. Headers are parsed first, so that the FDB lines of the whole burst are on their
-    /// way to the cache before the first is looked at.
+    /// way to the cache before the first is looked at. Frames of one flow tend to come one after the other: what was
+    /// found for one holds for those that follow it.
     #[inline]
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Lanes<'_>, notices: &mut Notices) {
         let mut parsed = Facts::new();
-        headers(burst, out.mem.pool(), &mut parsed, |pool, mbuf| self.parse(pool, mbuf));
+        let mut before = None;
+        headers(burst, out.mem.pool(), &mut parsed, |pool, mbuf| self.parse(pool, mbuf, &mut before));
         let learns = self.domain.learns();
         let mut verdicts = Facts::<Verdict>::new();
-        verdicts.extend(parsed.iter().map(|frame| self.verdict(learns, frame, notices)));
+        let mut last = Verdict::Flood;
+        verdicts.extend(parsed.iter().map(|frame| {
+            last = self.verdict(learns, frame, last, notices);
+            last
+        }));
         for (mbuf, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
                 Verdict::Unicast(port) => out.egress.push(port, mbuf),
@@ -51,12 +67,18 @@ impl Plain<'_> {
 
     /// What the frame alone says, and a prefetch of what the FDB may say.
     #[inline]
-    fn parse(&self, pool: &Mempool, mbuf: &Mbuf) -> Parsed {
+    fn parse(&self, pool: &Mempool, mbuf: &Mbuf, before: &mut Before) -> Parsed {
+        let previous = before.take();
         let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
             return Parsed::Drop(DropReason::Runt);
         };
         if mbuf.len() > self.domain.max_len && !pool.is_gso(mbuf) {
             return Parsed::Drop(DropReason::Oversize);
+        }
+        let addresses = hdr.addresses();
+        if previous == Some(addresses) {
+            *before = previous;
+            return Parsed::Again;
         }
         let (dst, src) = (hdr.dst(), hdr.src());
         if src.is_multicast() || src.is_zero() {
@@ -65,6 +87,7 @@ impl Plain<'_> {
         let fid = self.domain.fids.base();
         let src = self.scatter(fid, src);
         if !dst.is_multicast() {
+            *before = Some(addresses);
             Parsed::Unicast { src, dst: self.scatter(fid, dst) }
         } else if dst == MacAddr::PAUSE {
             // Not even learned from (br_handle_frame).
@@ -83,9 +106,10 @@ impl Plain<'_> {
 
     /// Learns, looks up, decides. Learning comes before the look-up (net/bridge/br_input.c).
     #[inline]
-    fn verdict(&self, learns: bool, frame: &Parsed, notices: &mut Notices) -> Verdict {
+    fn verdict(&self, learns: bool, frame: &Parsed, last: Verdict, notices: &mut Notices) -> Verdict {
         match *frame {
             Parsed::Drop(reason) => Verdict::Drop(reason),
+            Parsed::Again => last,
             Parsed::Group { src } => {
                 self.learn(learns, src, notices);
                 Verdict::Flood
