@@ -16,8 +16,6 @@ const MAX_FRAME: usize = 65_535 + eth::HEADER_LEN + 2 * eth::TAG_LEN;
 const MOST: usize = BURST_SIZE;
 /// Chains whose buffers are asked for at once, before the first is copied: they lie in the cache of the guest's core.
 const AHEAD: u16 = 32;
-/// Offset of `num_buffers` in the header.
-const NUM_BUFFERS: usize = 10;
 
 /// What a burst works with.
 pub(super) struct Parts<'a> {
@@ -129,6 +127,8 @@ pub(super) fn receive(
     }
     if any {
         ring.publish();
+        // for the next burst, which comes when these frames are on their way
+        ring.prefetch(AHEAD, false);
         stats.received(frames, bytes);
     }
     outcome.map(|()| any)
@@ -146,7 +146,7 @@ fn refuse(mbuf: Option<Mbuf>, reason: DropReason, mem: &mut MempoolCache, stats:
 type Verdict = Result<Mbuf, (Option<Mbuf>, DropReason)>;
 
 /// The frame in a chain of `bytes` with a header of `header`; `None` if the pool is exhausted.
-#[inline]
+#[inline(always)]
 fn read_frame(
     memory: &GuestMemory,
     chain: &Chain,
@@ -200,7 +200,7 @@ fn read_header(run: &Run<'_>, header: usize, hdr: &mut [u8; vnet::LEN]) {
 }
 
 /// Believes the header, or not. What a guest says of a checksum it has verified is not worth anything.
-#[inline]
+#[inline(always)]
 fn judge(mut mbuf: Mbuf, hdr: &[u8; vnet::LEN], pool: &Mempool) -> Verdict {
     match vnet::parse(hdr, pool.data(&mbuf), mbuf.len()) {
         Ok(Offload::NONE) => Ok(mbuf),
@@ -234,9 +234,9 @@ pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) ->
     let mut taken = 0;
     ring.prefetch(u16::try_from(burst.len()).unwrap_or(AHEAD), true);
     for mbuf in burst.iter() {
-        let offload = mem.pool().offload(mbuf);
-        let done = if terms.features.covers(&offload) {
-            write_frame(ring, chain, &terms, (mem.pool(), mbuf, &offload))
+        let offload = mbuf.is_offloaded().then(|| mem.pool().offload(mbuf));
+        let done = if offload.is_none_or(|offload| terms.features.covers(&offload)) {
+            write_frame(ring, chain, &terms, (mem.pool(), mbuf, offload.as_ref()))
         } else {
             write_finished(ring, chain, &terms, (mem, mbuf, stats))
         };
@@ -254,18 +254,19 @@ pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) ->
     burst.drain(..taken).for_each(|mbuf| mem.free(mbuf));
     if taken > 0 {
         ring.publish();
+        ring.prefetch(AHEAD, true);
         stats.sent(frames, bytes);
     }
     outcome.map(|()| taken > 0)
 }
 
 /// Copies one frame to the guest.
-#[inline]
+#[inline(always)]
 fn write_frame(
     ring: &mut impl Ring,
     chain: &mut Chain,
     terms: &Terms,
-    (pool, mbuf, offload): (&Mempool, &Mbuf, &Offload),
+    (pool, mbuf, offload): (&Mempool, &Mbuf, Option<&Offload>),
 ) -> Result<Outcome, RingFault> {
     let need = (terms.header + mbuf.len()) as u64;
     let mark = ring.mark();
@@ -294,11 +295,11 @@ fn write_frame(
 }
 
 /// The header that goes with a frame in `n` chains (§5.1.6.4.1: 1 where buffers are not merged).
-#[inline]
-fn header(offload: &Offload, terms: &Terms, n: usize) -> [u8; vnet::LEN] {
-    let mut hdr = vnet::build(&Offload { data_valid: offload.data_valid && terms.features.csum, ..*offload });
-    hdr[NUM_BUFFERS..].copy_from_slice(&u16::try_from(n).unwrap_or(1).to_le_bytes());
-    hdr
+#[inline(always)]
+fn header(offload: Option<&Offload>, terms: &Terms, n: usize) -> [u8; vnet::LEN] {
+    let n = u16::try_from(n).unwrap_or(1);
+    let Some(offload) = offload else { return vnet::build(&Offload::NONE, n) };
+    vnet::build(&Offload { data_valid: offload.data_valid && terms.features.csum, ..*offload }, n)
 }
 
 fn write_pieces(ring: &impl Ring, chain: &Chain, hdr: &[u8], (pool, mbuf): (&Mempool, &Mbuf)) -> Result<(), RingFault> {
@@ -312,7 +313,7 @@ fn write_merged(
     ring: &mut impl Ring,
     chain: &mut Chain,
     terms: &Terms,
-    (pool, mbuf, offload): (&Mempool, &Mbuf, &Offload),
+    (pool, mbuf, offload): (&Mempool, &Mbuf, Option<&Offload>),
     (mark, first): (Mark, Head),
 ) -> Result<Outcome, RingFault> {
     let need = (terms.header + mbuf.len()) as u64;
@@ -375,7 +376,7 @@ fn write_finished(
     }
     let mut outcome = Ok(Outcome::Sent);
     for frame in &frames {
-        outcome = write_frame(ring, chain, terms, (mem.pool(), frame, &Offload::NONE));
+        outcome = write_frame(ring, chain, terms, (mem.pool(), frame, None));
         if !matches!(outcome, Ok(Outcome::Sent)) {
             break;
         }

@@ -121,7 +121,7 @@ impl Vhost {
     }
 
     /// Obeys an order of the session; the answer says that it was.
-    pub(crate) fn obey(&mut self, order: Order, reply: &Reply) {
+    pub fn obey(&mut self, order: Order, reply: &Reply) {
         let mut answer = Answer::default();
         match order {
             Order::Start(way, line) => *self.line(way) = Some(line),

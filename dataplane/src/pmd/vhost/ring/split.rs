@@ -25,6 +25,16 @@ const IDX: usize = 2;
 const RING: usize = 4;
 const USED_ELEMENT: usize = 8;
 
+/// Chains that are read ahead at most: more than a burst.
+const WINDOW: usize = 64;
+
+/// How a chain begins: what the driver calls it, and its first descriptor.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    id: u16,
+    desc: Desc,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(in crate::pmd::vhost) struct Split {
@@ -37,10 +47,14 @@ pub(in crate::pmd::vhost) struct Split {
     next: u16,
     /// The driver's avail.idx as last seen.
     seen: u16,
+    /// The chains from `next` to here are in the window.
+    read: u16,
     /// The next place in the used ring.
     used_idx: u16,
     event_idx: bool,
     indirect: bool,
+    /// First descriptors, read ahead, so that their buffers are on their way to the cache; by index modulo the window.
+    window: Box<[First; WINDOW]>,
     // cold
     memory: Arc<GuestMemory>,
     /// used.idx when the driver was last called, or not.
@@ -64,6 +78,8 @@ impl Split {
             size: spec.size,
             next: idx,
             seen: idx,
+            read: idx,
+            window: Box::new([First { id: 0, desc: Desc { addr: 0, len: 0, flags: 0, next: 0 } }; WINDOW]),
             used_idx: idx,
             event_idx: spec.event_idx,
             indirect: spec.indirect,
@@ -97,15 +113,24 @@ impl Split {
         Desc::split(word(at), word(at + 8))
     }
 
-    /// The chain that begins at `head`; its bytes.
+    /// The chain available at `index`, its first descriptor.
     #[inline(always)]
-    fn walk(&self, head: u16, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
-        let (mut i, mut bytes) = (head, 0);
+    fn first(&self, index: u16) -> Result<First, RingFault> {
+        // Relaxed: ordered by (C).
+        let id = u16::from_le(self.avail.u16(RING + 2 * self.slot(index)).load(Ordering::Relaxed));
+        Ok(First { id, desc: self.checked(id)? })
+    }
+
+    #[inline(always)]
+    fn checked(&self, i: u16) -> Result<Desc, RingFault> {
+        if i < self.size { Ok(self.desc(i)) } else { Err(RingFault::Index(i.into(), self.size.into())) }
+    }
+
+    /// The chain that begins with `desc`; its bytes.
+    #[inline(always)]
+    fn walk(&self, mut desc: Desc, chain: &mut Chain, to_write: bool) -> Result<u64, RingFault> {
+        let mut bytes = 0;
         for _ in 0..self.size {
-            if i >= self.size {
-                return Err(RingFault::Index(i.into(), self.size.into()));
-            }
-            let desc = self.desc(i);
             if desc.flags & INDIRECT != 0 {
                 return Ok(bytes + self.walk_table(&desc, chain, to_write)?);
             }
@@ -113,7 +138,7 @@ impl Split {
             if desc.flags & NEXT == 0 {
                 return Ok(bytes);
             }
-            i = desc.next;
+            desc = self.checked(desc.next)?;
         }
         Err(RingFault::Endless(self.size))
     }
@@ -154,9 +179,13 @@ impl Ring for Split {
                 return Ok(None);
             }
         }
-        // Relaxed: ordered by (C).
-        let id = u16::from_le(self.avail.u16(RING + 2 * self.slot(self.next)).load(Ordering::Relaxed));
-        let bytes = self.walk(id, chain, to_write)?;
+        let First { id, desc } = if self.next == self.read {
+            self.read = self.next.wrapping_add(1);
+            self.first(self.next)?
+        } else {
+            self.window[usize::from(self.next) % WINDOW]
+        };
+        let bytes = self.walk(desc, chain, to_write)?;
         self.next = self.next.wrapping_add(1);
         Ok(Some(Head { id, slots: 1, bytes }))
     }
@@ -167,11 +196,13 @@ impl Ring for Split {
             // A fault is found by `take`.
             self.seen = self.look().unwrap_or(self.seen);
         }
-        for i in 0..n.min(self.seen.wrapping_sub(self.next)) {
-            let slot = self.slot(self.next.wrapping_add(i));
-            let head = u16::from_le(self.avail.u16(RING + 2 * slot).load(Ordering::Relaxed));
-            let at = DESC * usize::from(head & (self.size - 1));
-            self.memory.prefetch(u64::from_le(self.desc.u64(at).load(Ordering::Relaxed)), to_write);
+        let end = self.next.wrapping_add(n.min(self.seen.wrapping_sub(self.next)));
+        while self.read.wrapping_sub(self.next) < end.wrapping_sub(self.next) {
+            // As above.
+            let Ok(first) = self.first(self.read) else { return };
+            self.memory.prefetch(first.desc.addr, to_write);
+            self.window[usize::from(self.read) % WINDOW] = first;
+            self.read = self.read.wrapping_add(1);
         }
     }
 
@@ -182,7 +213,7 @@ impl Ring for Split {
 
     #[inline]
     fn rewind(&mut self, mark: Mark) {
-        self.next = mark.index;
+        (self.next, self.read) = (mark.index, mark.index);
     }
 
     #[inline]

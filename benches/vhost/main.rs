@@ -1,0 +1,181 @@
+//! A vhost-user port in memory: what a frame costs from the guest's ring through the switch into the other guest's ring.
+//!
+//! Two ports of one guest, split rings of 1024 descriptors, 60-byte frames that go round for ever, as between testpmd's
+//! virtio-user `io` and the switch (`pollux-bench vhost`), but without either process:
+//!
+//! - *alone*: guest and switch take turns on one core. What remains is instructions, and misses of that core's caches.
+//! - *beside*: the guest runs on a core of its own. Every line travels between the cores, as it does in use.
+//!
+//! Cycles of the time-stamp counter per frame, by step; medians of the rounds.
+
+mod guest;
+
+use arrayvec::ArrayVec;
+use crossbeam::channel::bounded;
+use dataplane::lcore;
+use dataplane::mem::{Arena, ArenaConfig, Burst, Hugepages, Mempool, MempoolCache};
+use dataplane::offload::Features;
+use dataplane::pmd::vhost::{Complaints, Line, Order, Terms, Vhost, Way};
+use dataplane::port::{DomainId, PortId};
+use dataplane::stats::PortCounters;
+use dataplane::switch::fdb::{Fdb, Fid};
+use dataplane::switch::policy::{DomainPolicy, PortPolicy};
+use dataplane::switch::{Domain, Member, Switch};
+use guest::Guest;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+const DOMAIN: DomainId = DomainId(0);
+/// Frames of one measurement.
+const FRAMES: u64 = 1_000_000;
+const ROUNDS: usize = 9;
+/// Frames that go round, per direction: 8 bursts of 32.
+const IN_FLIGHT: u16 = 256;
+
+/// The steps of a frame's way, in order.
+const STEPS: [&str; 4] = ["receive", "switch", "send", "call"];
+
+/// The switch's side: two ports.
+struct Middle {
+    ports: [Vhost; 2],
+    switch: Switch,
+    mem: MempoolCache,
+    counters: Vec<PortCounters>,
+    complaints: Arc<Complaints>,
+}
+
+impl Middle {
+    fn new(guest: &Guest) -> Self {
+        let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 16384, hugepages: Hugepages::Auto }).unwrap());
+        let mut switch = Switch::new(Arc::new(Fdb::new(8192)));
+        let topology = switch.topology_mut();
+        let policy = DomainPolicy::learning(Some(Duration::from_secs(300)), u32::MAX);
+        topology.put_domain(DOMAIN, Domain::new(&policy, 1500, Fid::new(0).unwrap()));
+        for port in [PortId(0), PortId(1)] {
+            topology.put_port(port, Member::new(DOMAIN, &PortPolicy::default()));
+        }
+        switch.now = 1;
+        let complaints = Arc::new(Complaints::new().unwrap());
+        let ports = [0, 1].map(|port| attach(guest, port, &complaints));
+        let counters = (0..2).map(|_| PortCounters::default()).collect();
+        Self { ports, switch, mem: MempoolCache::new(&pool), counters, complaints }
+    }
+
+    /// One turn, like a worker's; cycles per step, and frames.
+    fn turn(&mut self, spent: &mut [u64; 4]) -> u64 {
+        let mut moved = 0;
+        let mut last = lcore::cycles();
+        let mut lap = |step: usize| {
+            let now = lcore::cycles();
+            spent[step] += now.wrapping_sub(last);
+            last = now;
+        };
+        for from in 0..2 {
+            let mut burst = Burst::new();
+            let n = self.ports[from].rx_burst(&mut burst, &mut self.mem, &self.counters[from]);
+            lap(0);
+            if n == 0 {
+                continue;
+            }
+            moved += n as u64;
+            #[allow(clippy::cast_possible_truncation, reason = "0 or 1")]
+            self.switch.forward(PortId(from as u16), &mut burst, &mut self.mem, &self.counters);
+            lap(1);
+            while let Some((to, lane)) = self.switch.egress.next_dirty() {
+                let to = usize::from(to.0);
+                self.ports[to].tx_burst(lane, &mut self.mem, &self.counters[to]);
+                assert!(lane.is_empty(), "the guest has room for all");
+            }
+            lap(2);
+        }
+        self.ports.iter_mut().for_each(Vhost::flush);
+        self.mem.publish();
+        lap(3);
+        moved
+    }
+
+    fn close(self) {
+        assert!(self.complaints.take_all().is_empty(), "the guest keeps the rules");
+        let Self { ports, mut mem, .. } = self;
+        ports.into_iter().for_each(|port| port.close(&mut mem));
+    }
+}
+
+fn attach(guest: &Guest, port: usize, complaints: &Arc<Complaints>) -> Vhost {
+    let mut queue = Vhost::new(0, complaints);
+    let terms = Terms { header: 12, mergeable: true, features: Features::default() };
+    for way in [Way::ToGuest, Way::FromGuest] {
+        let line = Line::new(&guest.spec(port, way), terms, true).unwrap();
+        let (reply, _answer) = bounded(1);
+        queue.obey(Order::Start(way, Box::new(line)), &reply);
+    }
+    queue
+}
+
+/// Cycles per frame of each step, over `FRAMES` frames.
+fn round(middle: &mut Middle, mut between: impl FnMut()) -> [f64; 4] {
+    let (mut spent, mut moved) = ([0; 4], 0);
+    while moved < FRAMES {
+        let mut turn = [0; 4];
+        let n = middle.turn(&mut turn);
+        if n > 0 {
+            moved += n;
+            spent.iter_mut().zip(turn).for_each(|(sum, more)| *sum += more);
+        }
+        between();
+    }
+    spent.map(|cycles| cycles as f64 / moved as f64)
+}
+
+fn alone() -> Vec<[f64; 4]> {
+    let mut guest = Guest::new(IN_FLIGHT);
+    let mut middle = Middle::new(&guest);
+    let rounds = (0..ROUNDS).map(|_| round(&mut middle, || guest.turn())).collect();
+    middle.close();
+    rounds
+}
+
+fn beside() -> Vec<[f64; 4]> {
+    let mut guest = Guest::new(IN_FLIGHT);
+    let mut middle = Middle::new(&guest);
+    let (stop, ready) = (AtomicBool::new(false), Barrier::new(2));
+    std::thread::scope(|scope| {
+        let (runs, ready) = (&stop, &ready);
+        scope.spawn(move || {
+            pin(0);
+            ready.wait();
+            // Relaxed: any later turn will do.
+            while !runs.load(Ordering::Relaxed) {
+                guest.turn();
+            }
+        });
+        ready.wait();
+        let rounds = (0..ROUNDS).map(|_| round(&mut middle, || ())).collect();
+        stop.store(true, Ordering::Relaxed);
+        middle.close();
+        rounds
+    })
+}
+
+/// By number: a pinned thread sees its own core only, and so do the threads it starts.
+fn pin(id: usize) {
+    assert!(core_affinity::set_for_current(core_affinity::CoreId { id }), "core {id} is there");
+}
+
+fn median(rounds: &[[f64; 4]], step: usize) -> f64 {
+    let mut values: ArrayVec<f64, ROUNDS> = rounds.iter().map(|round| round[step]).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    pin(1);
+    println!("| cycles per frame | {} | all | ns |\n|---|---|---|---|---|---|---|", STEPS.join(" | "));
+    for (name, rounds) in [("alone", alone()), ("beside", beside())] {
+        let steps = [0, 1, 2, 3].map(|step| median(&rounds, step));
+        let all: f64 = steps.iter().sum();
+        let cells = steps.map(|cycles| format!("{cycles:.1}")).join(" | ");
+        println!("| {name} | {cells} | {all:.1} | {:.1} |", all * 1e9 / lcore::hz() as f64);
+    }
+}
