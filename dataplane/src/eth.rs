@@ -91,8 +91,6 @@ pub mod field {
 
 /// Bytes of an untagged Ethernet header.
 pub const HEADER_LEN: usize = 14;
-/// Bytes of both addresses.
-pub const ADDRESSES_LEN: usize = 12;
 /// Bytes of one 802.1Q or 802.1ad tag.
 pub const TAG_LEN: usize = 4;
 /// EtherType of an 802.1Q tag (C-VLAN).
@@ -111,11 +109,11 @@ impl<'a> EthHdr<'a> {
         frame.first_chunk().map(Self)
     }
 
-    /// Both addresses as they lie there.
+    /// Both addresses as they lie there, good for a comparison.
     #[must_use]
-    pub fn addresses(&self) -> [u8; ADDRESSES_LEN] {
-        let (addresses, _) = self.0.split_first_chunk().unwrap_or((&[0; ADDRESSES_LEN], &[]));
-        *addresses
+    pub fn addresses(&self) -> (u64, u32) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = *self.0;
+        (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u32::from_ne_bytes([i, j, k, l]))
     }
 
     /// Destination address.

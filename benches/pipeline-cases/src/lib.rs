@@ -45,13 +45,21 @@ pub struct Case {
     tag: Option<u16>,
     broadcast: bool,
     mirrors: Vec<Mirror>,
+    /// Behind each port that speak.
+    speakers: u64,
 }
 
 impl Case {
     /// A learning domain of which nothing else is asked.
     pub fn plain() -> Self {
         let domain = DomainPolicy::learning(AGEING, u32::MAX);
-        Self { domain, ports: Default::default(), idle: None, tag: None, broadcast: false, mirrors: Vec::new() }
+        let (ports, mirrors) = (Default::default(), Vec::new());
+        Self { domain, ports, idle: None, tag: None, broadcast: false, mirrors, speakers: MACS }
+    }
+
+    /// The same, and all frames are of one flow.
+    fn one_flow() -> Self {
+        Self { speakers: 1, ..Self::plain() }
     }
 
     /// A third port that is asked something: the domain is not plain any more.
@@ -145,7 +153,7 @@ impl Pipeline {
     pub fn burst(&mut self, n: usize, from: u8) -> Burst {
         (0..n)
             .map(|_| {
-                self.next = (self.next + 1) % MACS;
+                self.next = (self.next + 1) % self.case.speakers;
                 let mut frame = [0u8; 64];
                 frame[..6].copy_from_slice(&if self.case.broadcast { [0xff; 6] } else { mac(1 - from, self.next) });
                 frame[6..12].copy_from_slice(&mac(from, self.next));
@@ -212,6 +220,7 @@ pub fn features() -> Vec<(&'static str, Case)> {
     let mirror = |from| Case { mirrors: vec![Mirror { from: vec![from], to: PortId(IDLE) }], ..Case::plain() };
     vec![
         ("plain", Case::plain()),
+        ("plain, one flow", Case::one_flow()),
         ("another port has a flag", Case::bridged()),
         ("vlan: access to access", Case::vlans(access.clone(), access.clone(), None)),
         ("vlan: trunk to trunk", Case::vlans(trunk.clone(), trunk.clone(), Some(10))),

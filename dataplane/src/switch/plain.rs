@@ -7,7 +7,7 @@ use super::notice::Notices;
 use super::topology::{Domain, Topology};
 use super::verdict::{self, Verdict};
 use super::{Facts, headers};
-use crate::eth::{self, EthHdr, MacAddr};
+use crate::eth::{EthHdr, MacAddr};
 use crate::mem::{Burst, Mbuf, Mempool};
 use crate::port::{DomainId, PortId};
 use crate::stats::DropReason;
@@ -26,8 +26,9 @@ enum Parsed {
     Again,
 }
 
-/// Both addresses of the frame before, if it was unicast.
-type Before = Option<[u8; eth::ADDRESSES_LEN]>;
+/// Both addresses of the frame before as they lie in the header, if it was unicast; otherwise zeros, which no frame with a
+/// valid source has.
+type Before = (u64, u32);
 
 /// What decides about frames from one port.
 pub(super) struct Plain<'a> {
@@ -47,7 +48,7 @@ impl Plain<'_> {
     #[inline]
     pub(super) fn forward(&self, burst: &mut Burst, out: &mut Lanes<'_>, notices: &mut Notices) {
         let mut parsed = Facts::new();
-        let mut before = None;
+        let mut before = Before::default();
         headers(burst, out.mem.pool(), &mut parsed, |pool, mbuf| self.parse(pool, mbuf, &mut before));
         let learns = self.domain.learns();
         let mut verdicts = Facts::<Verdict>::new();
@@ -68,26 +69,26 @@ impl Plain<'_> {
     /// What the frame alone says, and a prefetch of what the FDB may say.
     #[inline]
     fn parse(&self, pool: &Mempool, mbuf: &Mbuf, before: &mut Before) -> Parsed {
-        let previous = before.take();
+        let previous = std::mem::take(before);
         let Some(hdr) = EthHdr::new_checked(pool.data(mbuf)) else {
             return Parsed::Drop(DropReason::Runt);
         };
         if mbuf.len() > self.domain.max_len && !pool.is_gso(mbuf) {
             return Parsed::Drop(DropReason::Oversize);
         }
-        let addresses = hdr.addresses();
-        if previous == Some(addresses) {
-            *before = previous;
-            return Parsed::Again;
-        }
         let (dst, src) = (hdr.dst(), hdr.src());
         if src.is_multicast() || src.is_zero() {
             return Parsed::Drop(DropReason::BadSource);
         }
+        let addresses = hdr.addresses();
+        if addresses == previous {
+            *before = addresses;
+            return Parsed::Again;
+        }
         let fid = self.domain.fids.base();
         let src = self.scatter(fid, src);
         if !dst.is_multicast() {
-            *before = Some(addresses);
+            *before = addresses;
             Parsed::Unicast { src, dst: self.scatter(fid, dst) }
         } else if dst == MacAddr::PAUSE {
             // Not even learned from (br_handle_frame).
