@@ -160,7 +160,11 @@ impl Tester {
         let mut searcher = Searcher::new(search, |rate| {
             let outcome = self.trial(flows(rate))?;
             delivered.push(outcome.forwarded());
-            Ok(Shown { offered: outcome.offered(), loss: outcome.loss(), rushed: outcome.lag.max() > RUSH })
+            Ok(Shown {
+                offered: outcome.offered(),
+                loss: outcome.loss(),
+                hampered: outcome.lag.max() > RUSH || outcome.missed > 0,
+            })
         });
         let found = goals.iter().map(|goal| searcher.find(*goal)).collect::<Result<_>>()?;
         let at_most = delivered.first().copied().unwrap_or(0.0);

@@ -14,8 +14,8 @@ pub struct Shown {
     pub offered: f64,
     /// Share of them that was lost, 0 to 1.
     pub loss: f64,
-    /// The sender was held up itself and then sent in a rush: a loss says nothing of the switch.
-    pub rushed: bool,
+    /// The sender was held up itself and then sent in a rush, or the sink was: a loss says nothing of the switch.
+    pub hampered: bool,
 }
 
 /// How to search.
@@ -81,7 +81,7 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
             // it held once and does not again: what held at it or above is not believed
             let rate = found.rate;
             self.known.retain(|shown| shown.loss > goal || shown.offered < rate * 0.999);
-            self.known.push(Shown { offered: rate, loss: 1.0, rushed: false });
+            self.known.push(Shown { offered: rate, loss: 1.0, hampered: false });
         }
         Ok(Found { trials: self.trials - first, ..found })
     }
@@ -153,10 +153,10 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
         }
     }
 
-    /// Whether it says nothing of the switch: the sender sent in a rush, or less than it has managed before.
+    /// Whether it says nothing of the switch: it was hampered, or the sender sent less than it has managed before.
     fn is_spoiled(&self, shown: &Shown, rate: f64, goal: f64) -> bool {
         let short = shown.offered < rate * OFFERED && self.known.iter().any(|known| known.offered >= rate);
-        short || shown.rushed && shown.loss > goal
+        short || shown.hampered && shown.loss > goal
     }
 
     fn once(&mut self, rate: f64) -> Result<Shown, E> {

@@ -31,7 +31,7 @@ impl Noisy {
         let offered = rate.min(self.sender);
         let over = (1.0 - self.capacity / offered).max(0.0);
         let hit = if self.chance() < self.share { self.hit } else { 0.0 };
-        Ok(Shown { offered, loss: (over + hit).min(1.0), rushed: false })
+        Ok(Shown { offered, loss: (over + hit).min(1.0), hampered: false })
     }
 
     fn find(mut self, goal: f64) -> Found {
@@ -110,7 +110,7 @@ fn a_lucky_trial_is_not_the_answer() {
     let lucky = |rate: f64| {
         count += 1;
         let loss = if rate > 1e6 && count % 7 != 0 { 0.1 } else { 0.0 };
-        Ok::<_, Infallible>(Shown { offered: rate, loss, rushed: false })
+        Ok::<_, Infallible>(Shown { offered: rate, loss, hampered: false })
     };
     let found = Searcher::new(Search { repeats: 0, highest: 2e6, ..SEARCH }, lucky).find(0.0).unwrap();
     assert!(found.rate <= 1.01e6, "{found:?}");
@@ -122,10 +122,10 @@ fn a_loss_after_a_rush_says_nothing_of_the_switch() {
     let mut count = 0;
     let held_up = |rate: f64| {
         count += 1;
-        let rushed = count % 7 != 0;
+        let hampered = count % 7 != 0;
         let over = (1.0 - 1e6 / rate).max(0.0);
-        let loss = if rushed { over.max(0.01) } else { over };
-        Ok::<_, Infallible>(Shown { offered: rate, loss, rushed })
+        let loss = if hampered { over.max(0.01) } else { over };
+        Ok::<_, Infallible>(Shown { offered: rate, loss, hampered })
     };
     near(Searcher::new(SEARCH, held_up).find(0.0).unwrap(), 1e6);
 }
@@ -136,7 +136,7 @@ fn a_sender_that_falls_short_once_is_not_at_its_limit() {
     let uneven = |rate: f64| {
         count += 1;
         let offered = if count % 3 == 2 { rate * 0.5 } else { rate };
-        Ok::<_, Infallible>(Shown { offered, loss: (1.0 - 1e6 / offered).max(0.0), rushed: false })
+        Ok::<_, Infallible>(Shown { offered, loss: (1.0 - 1e6 / offered).max(0.0), hampered: false })
     };
     let found = Searcher::new(SEARCH, uneven).find(0.0).unwrap();
     assert!(!found.bound_by_sender);

@@ -122,7 +122,7 @@ impl One<'_> {
         let (ends, size) = (bench.ends, self.size.0);
         let found = bench.tester.search_by(search, |tester, frames| {
             let outcome = tester.trial(vec![one_way(ends, size, Schedule::at_once(whole(frames)))])?;
-            Ok(Shown { offered: frames, loss: outcome.loss(), rushed: false })
+            Ok(Shown { offered: frames, loss: outcome.loss(), hampered: false })
         })?;
         let mut reading = Reading { value: found.rate / 1e3, ..Reading::default() };
         if found.rate >= longest {

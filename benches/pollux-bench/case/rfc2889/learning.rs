@@ -96,7 +96,7 @@ pub fn rate(tester: &mut Tester, effort: Effort) -> Result<Taken> {
         forget(tester)?;
         let shown = show(tester, FEW, rate)?;
         let loss = unknown(tester, FEW)?;
-        Ok(Shown { offered: shown.offered(), loss, rushed: false })
+        Ok(Shown { offered: shown.offered(), loss, hampered: false })
     })?;
     let mut reading = Reading { value: found.rate / 1e3, ..Reading::default() };
     reading.facts.push(("trials".into(), f64::from(found.trials)));
