@@ -11,9 +11,10 @@ use crate::rig::{DEV_A, DEV_B, LOAD_CORE, Ledger, Rig};
 use crate::rounds::Findings;
 use crate::world::{A, B};
 use ::traffic::clock::now;
+use ::traffic::live::{self, Flood};
 use ::traffic::search::{Found, Search, Searcher, Shown};
 use ::traffic::trial::QUIET;
-use ::traffic::{Flow, Mac, Outcome, Station, Trial};
+use ::traffic::{Flow, Mac, Outcome, Station, Stream, Trial};
 use books::Books;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -180,6 +181,19 @@ impl Tester {
         Searcher::new(search, |rate| shown(self, rate)).find(0.0)
     }
 
+    /// Frames per second that reach station B when the kernel itself sends at station A, as fast as it can; `None` where the
+    /// switch's interface does not take frames that are no socket buffers.
+    pub fn flood(&mut self, stream: &Stream, time: u64) -> Result<Option<Flood>> {
+        let sink = &mut self.stations[1];
+        let run = || {
+            pin_to_load_core()?;
+            live::flood(A, DEV_A, stream, time, sink).during("a flood")
+        };
+        let flood =
+            thread::scope(|scope| scope.spawn(run).join()).map_err(|_| Failure("the flood panicked".into()))??;
+        Ok((flood.arrived.received > 0).then_some(flood))
+    }
+
     /// Sends short frames that belong to no stream from a station, a few at a time, and counts what arrives at each.
     pub fn inject(&mut self, from: usize, frame: &[u8], n: usize) -> Result<Vec<u64>> {
         let mut counts = vec![0; self.stations.len()];
@@ -213,11 +227,15 @@ fn mac(text: &str) -> Mac {
     mac
 }
 
+fn pin_to_load_core() -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(LOAD_CORE).during("the load core")?;
+    sched_setaffinity(Pid::from_raw(0), &cores).during("pinning the tester")
+}
+
 fn on_load_core(trial: &Trial, stations: &mut [Station]) -> Result<Outcome> {
     let run = || {
-        let mut cores = CpuSet::new();
-        cores.set(LOAD_CORE).during("the load core")?;
-        sched_setaffinity(Pid::from_raw(0), &cores).during("pinning the tester")?;
+        pin_to_load_core()?;
         trial.run(stations).during("a trial")
     };
     thread::scope(|scope| scope.spawn(run).join()).map_err(|_| Failure("the tester panicked".into()))?

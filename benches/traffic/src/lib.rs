@@ -12,13 +12,15 @@
 //! - a lossy trial of a search is repeated before it is believed ([`search`]).
 //!
 //! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory; all unsafe
-//! code), `program` (XDP), [`station`], [`trial`], [`search`].
+//! code), `program` (XDP), [`station`], [`trial`], [`search`];
+//! [`live`]: a sender in the kernel, for overload.
 #![deny(unsafe_code)]
 
 pub mod area;
 pub mod check;
 pub mod clock;
 pub mod frame;
+pub mod live;
 mod program;
 pub mod schedule;
 pub mod search;

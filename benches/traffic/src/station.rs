@@ -196,7 +196,8 @@ impl Station {
     /// If the kernel does not say.
     pub fn missed(&self) -> Result<u64, TrafficError> {
         let statistics = self.queue.socket.statistics();
-        let missed = |s: Statistics| s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs;
+        // a frame that finds the fill ring empty counts as dropped too
+        let missed = |s: Statistics| s.rx_dropped + s.rx_ring_full;
         statistics.map(missed).map_err(|source| TrafficError::Statistics { dev: self.dev.clone(), source })
     }
 }
@@ -225,7 +226,8 @@ fn config(ifindex: u32) -> SocketConfig {
     }
 }
 
-fn enter(netns: &str) -> io::Result<()> {
+/// Moves this thread into a named namespace.
+pub(crate) fn enter(netns: &str) -> io::Result<()> {
     let file = File::open(format!("/run/netns/{netns}"))?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
 }

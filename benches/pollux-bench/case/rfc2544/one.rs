@@ -4,10 +4,11 @@ use super::Size;
 use super::tables::{BURST, LATENCY, RECOVERY, THROUGHPUT};
 use crate::failure::Result;
 use crate::rig::star::{Plan, Star, address};
-use crate::rig::{Rig, Stations, Subject};
-use crate::rounds::{Reading, Taken};
+use crate::rig::{Ports, Rig, Stations, Subject};
+use crate::rounds::{Facts, Reading, Taken};
 use crate::tester::{Effort, GENERATOR_BOUND, Rates, Tester, ends, mtu, one_way};
 use crate::world::World;
+use ::traffic::live::Flood;
 use ::traffic::search::{Found, Search, Shown};
 use ::traffic::{Flow, Mac, Phase, Schedule, Sizes, Stream};
 
@@ -59,6 +60,7 @@ impl One<'_> {
         taken.push(self.taken(BURST, self.back_to_back(&mut bench)));
         taken.push(self.taken(RECOVERY, self.recovery(&mut bench, ndr)));
         let mut reading = self.throughput(&rates);
+        reading.facts.extend(self.flood(&mut bench, subject)?);
         let findings = bench.tester.close()?;
         reading.findings.faults.extend(findings.faults);
         reading.findings.remarks.extend(findings.remarks);
@@ -97,6 +99,25 @@ impl One<'_> {
         }
         reading.findings.remarks.iter_mut().for_each(|remark| *remark = format!("{}: {remark}", self.size));
         reading
+    }
+
+    /// What gets through when the kernel floods the switch with frames that are no socket buffers: several times what a
+    /// socket can send. Where the switch's end of the pair has an XDP program of its own.
+    fn flood(&self, bench: &mut Bench, subject: Subject) -> Result<Facts> {
+        let takes = matches!(
+            subject,
+            Subject::Pollux(Ports::Veth | Ports::AfXdp, _) | Subject::Testpmd | Subject::Ovs | Subject::Direct
+        );
+        let stream = Stream::new(0, bench.ends[0], bench.ends[1], self.size.0);
+        if !takes || stream.sizes != Sizes::Fixed(64) {
+            return Ok(Facts::new());
+        }
+        let flood = bench.tester.flood(&stream, 3 * self.effort.trial)?;
+        let facts = |flood: Flood| {
+            let named = |name: &str, value: f64| (name.to_owned(), value / 1e6);
+            vec![named("flood offered", flood.offered()), named("flood delivered", flood.forwarded())]
+        };
+        Ok(flood.map_or_else(Facts::new, facts))
     }
 
     /// The median latency at a rate, and the rest of its distribution.
