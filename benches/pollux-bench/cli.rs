@@ -69,7 +69,7 @@ pub enum Command {
     Cpu,
     /// RFC 2544: throughput without loss and with 0.5 %, latency at 10, 50 and 90 % of it, back-to-back frames, recovery
     Rfc2544 {
-        /// Only these: bytes with FCS, or `imix`
+        /// Bytes with FCS, or `imix`; without it 64
         #[arg(long, value_delimiter = ',', value_name = "SIZES")]
         sizes: Vec<Size>,
     },

@@ -73,7 +73,11 @@ const CASES: &[(Command, bool)] = &[
 
 /// The cases that a command stands for.
 fn cases(command: &Command, options: &Options) -> Vec<Command> {
-    let of_all = |(case, quick): &(Command, bool)| (*quick || !options.quick).then(|| case.clone());
+    let whole = |case: &Command| match case {
+        Command::Rfc2544 { .. } => Command::Rfc2544 { sizes: rfc2544::SIZES.to_vec() },
+        case => case.clone(),
+    };
+    let of_all = |(case, quick): &(Command, bool)| (*quick || !options.quick).then(|| whole(case));
     match command {
         Command::All => CASES.iter().filter_map(of_all).collect(),
         Command::Scale { axis: None } => {

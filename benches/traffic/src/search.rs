@@ -133,7 +133,7 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
         if loss >= 1.0 { failed / 2.0 } else { (failed * (1.0 - loss) * 0.98).max(failed / 2.0) }
     }
 
-    /// A trial, repeated while it is lossy: the best of them. One in which the sender failed does not count, up to
+    /// A trial, repeated while it is lossy or short: the best of them. One in which the sender failed does not count, up to
     /// [`SPOILED`] of them.
     fn tried(&mut self, rate: f64, goal: f64) -> Result<Shown, E> {
         let (mut best, mut spoiled) = (None, 0);
@@ -146,7 +146,8 @@ impl<E, F: FnMut(f64) -> Result<Shown, E>> Searcher<F> {
             }
             let so_far = best.map_or(shown, |best| better(best, shown, goal));
             left -= 1;
-            if so_far.loss <= goal || left == 0 {
+            // the most the sender can do is not known from one trial either
+            if so_far.loss <= goal && so_far.offered >= rate * OFFERED || left == 0 {
                 return Ok(so_far);
             }
             best = Some(so_far);

@@ -31,8 +31,9 @@ const SUBJECTS: [Subject; 7] = [
     Subject::Bridge,
     Subject::Macvlan,
 ];
-const QUICK: [Size; 1] = [Size(Sizes::Fixed(64))];
-const FULL: [Size; 5] = [
+const SHORTEST: [Size; 1] = [Size(Sizes::Fixed(64))];
+/// Those of `all`.
+pub const SIZES: [Size; 5] = [
     Size(Sizes::Fixed(64)),
     Size(Sizes::Fixed(512)),
     Size(Sizes::Fixed(1518)),
@@ -65,7 +66,7 @@ impl FromStr for Size {
     }
 }
 
-/// All subjects with all sizes, or with those asked for.
+/// All subjects with the sizes asked for: 64 bytes if none is.
 pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<Section>> {
     let subjects = chosen(&SUBJECTS, options)?;
     run(world, options, &subjects, sizes)
@@ -78,8 +79,7 @@ pub fn self_test(world: &World, options: &Options) -> Result<Vec<Section>> {
 
 fn run(world: &World, options: &Options, subjects: &[Subject], sizes: &[Size]) -> Result<Vec<Section>> {
     let sizes = match sizes {
-        [] if options.quick => &QUICK[..],
-        [] => &FULL,
+        [] => &SHORTEST[..],
         asked => asked,
     };
     let mut sections = tables::empty(subjects);
@@ -104,6 +104,6 @@ mod tests {
         assert_eq!("IMIX".parse(), Ok(Size(Sizes::Imix)));
         assert!("63".parse::<Size>().unwrap_err().contains("imix"));
         assert!("9019".parse::<Size>().is_err());
-        assert_eq!(FULL.map(|size| size.to_string()).join(" "), "64 B 512 B 1518 B IMIX 9000 B");
+        assert_eq!(SIZES.map(|size| size.to_string()).join(" "), "64 B 512 B 1518 B IMIX 9000 B");
     }
 }
