@@ -31,7 +31,7 @@ impl World {
         run(&["mount", "-t", "tmpfs", "tmpfs", "/run"])?;
         fs::create_dir_all("/run/netns").during("/run/netns")?;
         // `ip` mounts a bpf file system where it finds none; one of the machine's, hidden below our sysfs, would mislead it
-        while run(&["umount", "-l", "/sys/fs/bpf"]).is_ok() {}
+        while run(&["umount", "-l", "/sys"]).is_ok() {}
         // a sysfs shows the interfaces of the namespace it was mounted in
         // what is mounted below the old one (a bpffs, on most machines) is not: `ip` would look for it and fail without a word
         let _not_mounted = run(&["umount", "--recursive", "--lazy", "/sys"]);
