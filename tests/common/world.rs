@@ -53,6 +53,8 @@ fn enter() {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .expect("private mounts");
     mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a /run of our own");
+    // What is mounted below the old /sys (a bpffs, on most machines) is not below ours: `tc` would look for it there.
+    let _not_mounted = output(&["umount", "--recursive", "--lazy", "/sys"]);
     // A sysfs shows the interfaces of the namespace it is mounted in. Some containers do not allow it.
     let _as_it_was = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
     run(&["ip", "link", "set", "lo", "up"]);
