@@ -1,5 +1,6 @@
 //! The guest: a driver with two ports that sends what it receives on one out of the other, in buffers of its own pool.
 
+use super::frame::{HEADER, Shape};
 use dataplane::pmd::vhost::{GuestMemory, RegionSpec, RingSpec, Way};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -14,17 +15,12 @@ const SIZE: u16 = 1024;
 const RING: usize = 0x8000;
 const AVAIL: usize = 0x4000;
 const USED: usize = 0x5000;
-/// Where the buffers begin, and what lies between them: as in a DPDK pool of 2176-byte buffers.
+/// Where the buffers begin.
 const BUFFERS: usize = 4 * RING;
-const STRIDE: usize = 2432;
-const COUNT: u32 = 4 * SIZE as u32;
-const MEMORY: usize = 16 << 20;
 /// Where front end and guest see the memory.
 const BASE: u64 = 0x1_0000_0000;
 /// In a buffer: the header, then the frame at a cache line.
 const HEADROOM: u64 = 128;
-const HEADER: u32 = 12;
-const FRAME: u32 = 60;
 /// Descriptor flag.
 const WRITE: u64 = 2;
 
@@ -38,6 +34,7 @@ struct Ring {
 
 /// See the module.
 pub struct Guest {
+    shape: Shape,
     region: MmapRegion,
     memory: Arc<GuestMemory>,
     rings: [[Ring; 2]; 2],
@@ -52,23 +49,25 @@ fn put<T: AtomicAccess>(slice: &VolatileSlice<'_>, at: usize, value: T, order: O
 }
 
 impl Guest {
-    /// With `frames` frames of each direction made available.
-    pub fn new(frames: u16) -> Self {
+    /// With all its frames made available.
+    pub fn new(shape: Shape) -> Self {
+        let count = 2 * (usize::from(shape.posted) + usize::from(SIZE).min(4 * usize::from(shape.in_flight)));
+        let len = (BUFFERS + count * shape.stride()).next_multiple_of(4096);
         let file = File::from(memfd_create(c"guest", MFdFlags::MFD_CLOEXEC).unwrap());
-        file.set_len(MEMORY as u64).unwrap();
-        let region = MmapRegion::from_file(FileOffset::new(file.try_clone().unwrap(), 0), MEMORY).unwrap();
-        let spec = RegionSpec { guest: BASE, user: BASE, len: MEMORY as u64, offset: 0, file: file.into() };
+        file.set_len(len as u64).unwrap();
+        let region = MmapRegion::from_file(FileOffset::new(file.try_clone().unwrap(), 0), len).unwrap();
+        let spec = RegionSpec { guest: BASE, user: BASE, len: len as u64, offset: 0, file: file.into() };
         let memory = Arc::new(GuestMemory::map(vec![spec]).unwrap());
         let ring = |n: usize| Ring { at: n * RING, avail: 0, used: 0 };
-        let free = (0..COUNT).map(|i| (BUFFERS + i as usize * STRIDE) as u64).collect();
+        let free = (0..count).map(|i| (BUFFERS + i * shape.stride()) as u64).collect();
         let held = [(); 2].map(|()| [(); 2].map(|()| vec![0; SIZE.into()]));
-        let mut guest = Self { region, memory, rings: [[ring(0), ring(1)], [ring(2), ring(3)]], free, held };
+        let mut guest = Self { shape, region, memory, rings: [[ring(0), ring(1)], [ring(2), ring(3)]], free, held };
         for port in 0..2 {
-            for id in 0..SIZE {
+            for id in 0..shape.posted {
                 guest.post(port, id);
             }
             guest.publish(port, 0);
-            for id in 0..frames {
+            for id in 0..shape.in_flight {
                 let buffer = guest.free.pop().unwrap();
                 guest.address(port, buffer);
                 guest.send(port, id, buffer);
@@ -100,16 +99,14 @@ impl Guest {
 
     /// Addresses of a frame that goes from `port` to the other.
     fn address(&self, port: usize, buffer: u64) {
-        let [ours, theirs] = [port, 1 - port].map(|port| [2, 0, 0, 0, 0, u8::try_from(port).unwrap()]);
         let at = usize::try_from(buffer + HEADROOM).unwrap();
-        self.slice().write_slice(&[theirs, ours].concat(), at).unwrap();
-        put(&self.slice(), at + 12, 0xb588u16, Relaxed);
+        self.slice().write_slice(&self.shape.start(u8::try_from(port).unwrap()), at).unwrap();
     }
 
     fn describe(&mut self, port: usize, ring: usize, id: u16, buffer: u64, rest: u64) {
         let at = self.rings[port][ring].at + 16 * usize::from(id);
         let slice = self.slice();
-        put(&slice, at, BASE + buffer + HEADROOM - u64::from(HEADER), Relaxed);
+        put(&slice, at, BASE + buffer + HEADROOM - HEADER as u64, Relaxed);
         put(&slice, at + 8, rest, Relaxed);
         let Ring { at, avail, .. } = self.rings[port][ring];
         put(&slice, at + AVAIL + 4 + 2 * usize::from(avail % SIZE), id, Relaxed);
@@ -120,14 +117,16 @@ impl Guest {
     /// A free buffer for a frame to come.
     fn post(&mut self, port: usize, id: u16) {
         let buffer = self.free.pop().unwrap();
-        self.describe(port, 0, id, buffer, 2060 | WRITE << 32);
+        let room = (self.shape.stride() - 128) as u64;
+        self.describe(port, 0, id, buffer, room | WRITE << 32);
     }
 
     fn send(&mut self, port: usize, id: u16, buffer: u64) {
-        let at = usize::try_from(buffer + HEADROOM).unwrap() - HEADER as usize;
-        put(&self.slice(), at, 0u32, Relaxed);
-        put(&self.slice(), at + 4, 0u64, Relaxed);
-        self.describe(port, 1, id, buffer, u64::from(HEADER + FRAME));
+        let at = usize::try_from(buffer + HEADROOM).unwrap() - HEADER;
+        let (low, high) = self.shape.header();
+        put(&self.slice(), at, low, Relaxed);
+        put(&self.slice(), at + 4, high, Relaxed);
+        self.describe(port, 1, id, buffer, (HEADER + self.shape.len) as u64);
     }
 
     fn publish(&self, port: usize, ring: usize) {

@@ -1,13 +1,15 @@
 //! A vhost-user port in memory: what a frame costs from the guest's ring through the switch into the other guest's ring.
 //!
-//! Two ports of one guest, split rings of 1024 descriptors, 60-byte frames that go round for ever, as between testpmd's
-//! virtio-user `io` and the switch (`pollux-bench vhost`), but without either process:
+//! Two ports of one guest, split rings of 1024 descriptors, frames that go round for ever, as between testpmd's virtio-user
+//! `io` and the switch (`pollux-bench vhost`), but without either process:
 //!
 //! - *alone*: guest and switch take turns on one core. What remains is instructions, and misses of that core's caches.
 //! - *beside*: the guest runs on a core of its own. Every line travels between the cores, as it does in use.
 //!
-//! Cycles of the time-stamp counter per frame, by step; medians of the rounds.
+//! Cycles of the time-stamp counter per frame, by step; medians of the rounds. Every frame is copied twice; the last column
+//! holds its bits per second against what two plain copies of as many bytes, over as much memory, would reach.
 
+mod frame;
 mod guest;
 
 use arrayvec::ArrayVec;
@@ -21,17 +23,15 @@ use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::{Fdb, Fid};
 use dataplane::switch::policy::{DomainPolicy, PortPolicy};
 use dataplane::switch::{Domain, Member, Switch};
+use frame::{SHAPES, Shape};
 use guest::Guest;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DOMAIN: DomainId = DomainId(0);
-/// Frames of one measurement.
-const FRAMES: u64 = 1_000_000;
 const ROUNDS: usize = 9;
-/// Frames that go round, per direction: 8 bursts of 32.
-const IN_FLIGHT: u16 = 256;
 
 /// The steps of a frame's way, in order.
 const STEPS: [&str; 4] = ["receive", "switch", "send", "call"];
@@ -104,7 +104,7 @@ impl Middle {
 
 fn attach(guest: &Guest, port: usize, complaints: &Arc<Complaints>) -> Vhost {
     let mut queue = Vhost::new(0, complaints);
-    let terms = Terms { header: 12, mergeable: true, features: Features::default() };
+    let terms = Terms { header: 12, mergeable: true, features: Features::ALL };
     for way in [Way::ToGuest, Way::FromGuest] {
         let line = Line::new(&guest.spec(port, way), terms, true).unwrap();
         let (reply, _answer) = bounded(1);
@@ -113,10 +113,10 @@ fn attach(guest: &Guest, port: usize, complaints: &Arc<Complaints>) -> Vhost {
     queue
 }
 
-/// Cycles per frame of each step, over `FRAMES` frames.
-fn round(middle: &mut Middle, mut between: impl FnMut()) -> [f64; 4] {
+/// Cycles per frame of each step, over `frames` frames.
+fn round(middle: &mut Middle, frames: u64, mut between: impl FnMut()) -> [f64; 4] {
     let (mut spent, mut moved) = ([0; 4], 0);
-    while moved < FRAMES {
+    while moved < frames {
         let mut turn = [0; 4];
         let n = middle.turn(&mut turn);
         if n > 0 {
@@ -128,16 +128,16 @@ fn round(middle: &mut Middle, mut between: impl FnMut()) -> [f64; 4] {
     spent.map(|cycles| cycles as f64 / moved as f64)
 }
 
-fn alone() -> Vec<[f64; 4]> {
-    let mut guest = Guest::new(IN_FLIGHT);
+fn alone(shape: Shape) -> Vec<[f64; 4]> {
+    let mut guest = Guest::new(shape);
     let mut middle = Middle::new(&guest);
-    let rounds = (0..ROUNDS).map(|_| round(&mut middle, || guest.turn())).collect();
+    let rounds = (0..ROUNDS).map(|_| round(&mut middle, shape.frames, || guest.turn())).collect();
     middle.close();
     rounds
 }
 
-fn beside() -> Vec<[f64; 4]> {
-    let mut guest = Guest::new(IN_FLIGHT);
+fn beside(shape: Shape) -> Vec<[f64; 4]> {
+    let mut guest = Guest::new(shape);
     let mut middle = Middle::new(&guest);
     let (stop, ready) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
@@ -151,7 +151,7 @@ fn beside() -> Vec<[f64; 4]> {
             }
         });
         ready.wait();
-        let rounds = (0..ROUNDS).map(|_| round(&mut middle, || ())).collect();
+        let rounds = (0..ROUNDS).map(|_| round(&mut middle, shape.frames, || ())).collect();
         stop.store(true, Ordering::Relaxed);
         middle.close();
         rounds
@@ -169,13 +169,41 @@ fn median(rounds: &[[f64; 4]], step: usize) -> f64 {
     values[values.len() / 2]
 }
 
+/// Nanoseconds of two plain copies of a frame, over as many buffers as go round.
+fn two_copies(shape: Shape) -> f64 {
+    let n = 2 * usize::from(shape.in_flight);
+    let from = vec![1u8; n * shape.len];
+    let mut to = vec![0u8; n * shape.len];
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..16 {
+                for (to, from) in to.chunks_exact_mut(shape.len).zip(from.chunks_exact(shape.len)) {
+                    black_box(to).copy_from_slice(black_box(from));
+                }
+            }
+            start.elapsed().as_nanos() as f64 / (16 * n) as f64
+        })
+        .collect();
+    rounds.sort_unstable_by(f64::total_cmp);
+    2.0 * rounds[ROUNDS / 2]
+}
+
 fn main() {
     pin(1);
-    println!("| cycles per frame | {} | all | ns |\n|---|---|---|---|---|---|---|", STEPS.join(" | "));
-    for (name, rounds) in [("alone", alone()), ("beside", beside())] {
-        let steps = [0, 1, 2, 3].map(|step| median(&rounds, step));
-        let all: f64 = steps.iter().sum();
-        let cells = steps.map(|cycles| format!("{cycles:.1}")).join(" | ");
-        println!("| {name} | {cells} | {all:.1} | {:.1} |", all * 1e9 / lcore::hz() as f64);
+    println!(
+        "| frames | guest | {} | cycles | ns | Gbit/s | ÷ two copies |\n|---|---|---|---|---|---|---|---|---|---|",
+        STEPS.join(" | ")
+    );
+    for shape in SHAPES {
+        let copies = two_copies(shape);
+        for (name, rounds) in [("alone", alone(shape)), ("beside", beside(shape))] {
+            let steps = [0, 1, 2, 3].map(|step| median(&rounds, step));
+            let all: f64 = steps.iter().sum();
+            let ns = all * 1e9 / lcore::hz() as f64;
+            let cells = steps.map(|cycles| format!("{cycles:.1}")).join(" | ");
+            let gbit = (shape.len * 8) as f64 / ns;
+            println!("| {} | {name} | {cells} | {all:.1} | {ns:.1} | {gbit:.1} | {:.2} |", shape.name, copies / ns);
+        }
     }
 }
