@@ -3,7 +3,7 @@
 /// Bytes of a virtio_net_hdr.
 pub const HEADER: usize = 12;
 /// Ethernet, IPv4 without options, TCP without options.
-const HEADERS: usize = 14 + 20 + 20;
+const HEADERS: u16 = 14 + 20 + 20;
 /// Payload of a segment.
 const MSS: u16 = 1460;
 
@@ -32,7 +32,7 @@ impl Shape {
     /// Bytes of a buffer: a line in front for the header, whole lines, and as odd a number of them as in a DPDK pool, so
     /// that buffers do not all begin in the same set of a cache.
     pub fn stride(&self) -> usize {
-        ((128 + self.len.max(2048)) / 64 | 1) * 64 + 128
+        (((128 + self.len.max(2048)) / 64) | 1) * 64 + 128
     }
 
     fn is_super(&self) -> bool {
@@ -46,7 +46,7 @@ impl Shape {
         }
         let (needs_csum, tcp4) = (1, 1 << 8);
         let (csum_start, csum_offset) = (34 << 16, 16 << 32);
-        (needs_csum | tcp4 | (HEADERS as u32) << 16, u64::from(MSS) | csum_start | csum_offset)
+        (needs_csum | tcp4 | u32::from(HEADERS) << 16, u64::from(MSS) | csum_start | csum_offset)
     }
 
     /// The headers of a frame from `port` to the other.
