@@ -15,6 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use dataplane::eth::MacAddr;
 use dataplane::port::PortId;
 use dataplane::switch::fdb::{AgeCursor, Fdb, Fid, Learn};
+use pipeline_cases::fdb::stations;
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -54,19 +55,6 @@ impl Best {
             println!("fdb/{what}: {:.1} cycles per frame at best\n", self.0);
         }
     }
-}
-
-/// `n` stations in random order, on 32 ports.
-fn stations(n: u32) -> Vec<(MacAddr, PortId)> {
-    let mut x = 88_172_645_463_325_252_u64;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x
-    };
-    let station = |bits: u64| (MacAddr::from_u64(bits & !(1 << 40)), PortId((bits >> 59) as u16));
-    (0..n).map(|_| station(next())).collect()
 }
 
 fn learn_all(fdb: &Fdb, stations: &[(MacAddr, PortId)]) {

@@ -83,9 +83,10 @@ fn together(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
     }
 }
 
-/// `n` stations in random order; the same every time.
+/// `n` stations in random order, on 32 ports; the same every time.
 #[allow(clippy::cast_possible_truncation, reason = "five bits are a port")]
-fn stations(n: u32) -> Vec<(MacAddr, PortId)> {
+#[must_use]
+pub fn stations(n: u32) -> Vec<(MacAddr, PortId)> {
     let mut x = 88_172_645_463_325_252_u64;
     let mut next = || {
         x ^= x << 13;
