@@ -159,3 +159,62 @@ impl Plain<'_> {
         out.egress.push(target, mbuf);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Switch;
+    use super::*;
+    use crate::mem::{Arena, ArenaConfig, Hugepages, MempoolCache};
+    use crate::stats::PortCounters;
+    use crate::switch::policy::{DomainPolicy, PortPolicy};
+    use std::sync::Arc;
+
+    const A: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    const NOBODY: [u8; 6] = [0; 6];
+
+    /// What becomes of frames (from, to, length) that come in on port 0 in one burst, station B being behind port 1 of
+    /// three: frames sent by ports 1 and 2, and drops of port 0 for a length and for a source.
+    fn burst(frames: &[([u8; 6], [u8; 6], usize)]) -> ([usize; 2], [u64; 2]) {
+        let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 1024, hugepages: Hugepages::Off }).unwrap());
+        let (mut mem, mut switch) = (MempoolCache::new(&pool), Switch::new(Arc::new(Fdb::new(64))));
+        let (domain, fid) = (DomainId(0), Fid::new(0).unwrap());
+        switch.topology_mut().put_domain(domain, Domain::new(&DomainPolicy::learning(None, 100), 1500, fid));
+        for port in [0, 1, 2].map(PortId) {
+            switch.topology_mut().put_port(port, Member::new(domain, &PortPolicy::default()));
+        }
+        let _new = switch.fdb().learn(fid, MacAddr(B), PortId(1), 0);
+        let frame = |(from, to, len): &([u8; 6], [u8; 6], usize)| {
+            let mut bytes = [&to[..], &from[..], &[0x88, 0xb5]].concat();
+            bytes.resize(*len, 0);
+            mem.alloc_from(&bytes).unwrap()
+        };
+        let mut burst: Burst = frames.iter().map(frame).collect();
+        let counters: Vec<PortCounters> = (0..3).map(|_| PortCounters::default()).collect();
+        switch.forward(PortId(0), &mut burst, &mut mem, &counters);
+        let mut sent = [0; 2];
+        while let Some((port, lane)) = switch.egress.next_dirty() {
+            sent[port.index() - 1] = lane.len();
+            mem.free_burst(lane);
+        }
+        drop(mem);
+        assert_eq!(pool.free(), pool.total(), "every frame is home again");
+        let mut stats = crate::stats::PortStats::default();
+        stats.add(&counters[0]);
+        (sent, [DropReason::Oversize, DropReason::BadSource].map(|reason| stats.drops[reason as usize]))
+    }
+
+    #[test]
+    fn followers_go_where_the_first_of_their_flow_went() {
+        assert_eq!(burst(&[(A, B, 60); 5]), ([5, 0], [0, 0]));
+        assert_eq!(burst(&[(A, [2; 6], 60); 5]), ([5, 5], [0, 0]), "an unknown station: each is flooded");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_frame_is_no_verdict_on_its_followers() {
+        assert_eq!(burst(&[(A, B, 60), (A, B, 1800), (A, B, 60)]), ([2, 0], [1, 0]));
+        assert_eq!(burst(&[(A, B, 1800), (A, B, 60)]), ([1, 0], [1, 0]));
+        assert_eq!(burst(&[(A, [0xff; 6], 60), (A, B, 60)]), ([2, 1], [0, 0]));
+        assert_eq!(burst(&[(NOBODY, NOBODY, 60), (A, B, 60), (NOBODY, NOBODY, 60)]), ([1, 0], [0, 2]));
+    }
+}
