@@ -110,7 +110,8 @@ impl Tester {
     }
 
     fn at(middle: Middle, ends: &[(String, String)]) -> Result<Self> {
-        let open = |(netns, dev): &(String, String)| Station::open(Some(netns), dev).during(format!("{netns} {dev}"));
+        let open =
+            |(netns, dev): &(String, String)| Station::interface(Some(netns), dev).during(format!("{netns} {dev}"));
         let stations = ends.iter().map(open).collect::<Result<_>>()?;
         let netns = ends.iter().map(|(netns, _)| netns.clone()).collect();
         Ok(Self { stations, netns, middle, faults: Vec::new() })

@@ -25,7 +25,7 @@ fn addresses(number: u32) -> Macs {
 
 /// Has station B send one frame from each of so many addresses, so that the switch knows where they are.
 pub fn teach(number: u32) -> Result<()> {
-    let mut station = Station::open(Some(B), DEV_B).during("station B")?;
+    let mut station = Station::interface(Some(B), DEV_B).during("station B")?;
     let stream = Stream { from: addresses(number), ..Stream::new(0, FROM, FROM, Sizes::Fixed(LENGTH)) };
     let (start, mut sent, number) = (Instant::now(), 0, u64::from(number));
     while sent < number || !station.is_done() {
@@ -46,7 +46,7 @@ pub struct Flood {
 impl Flood {
     /// Sends to so many addresses.
     pub fn start(number: u32) -> Result<Self> {
-        let mut station = Station::open(Some(A), DEV_A).during("station A")?;
+        let mut station = Station::interface(Some(A), DEV_A).during("station A")?;
         let stream = Stream { to: addresses(number), ..Stream::new(0, FROM, FROM, Sizes::Fixed(LENGTH)) };
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);

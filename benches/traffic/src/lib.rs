@@ -1,6 +1,6 @@
 //! Raw frames for measuring switches: open-loop senders, sinks that check everything, trials, searches.
 //!
-//! A [`Station`] is a network interface driven by an AF_XDP socket: it sends and receives frames, by itself or through a
+//! A [`Station`] sends and receives frames (a network interface by an AF_XDP socket), by itself or through a
 //! switch. A trial ([`Trial`]) moves frames between stations: each [`Flow`] is a [`Stream`] of frames, known byte by byte
 //! from their numbers, and a [`Schedule`], which fixes the moment of every frame before the first is sent. One thread, the
 //! caller's, serves all stations of a trial in turn.

@@ -1,8 +1,7 @@
-//! A network interface as a station: one AF_XDP socket in copy mode, which any interface has.
-//!
-//! Owned by the thread that runs a trial. Opened in its namespace by a thread of its own, used from anywhere. It never
-//! waits: what does not go now is sent at a later turn.
+//! An interface driven by one AF_XDP socket in copy mode, which any interface has. Opened in its namespace by a thread of
+//! its own, used from anywhere.
 
+use super::enter;
 use crate::TrafficError;
 use crate::area::{Area, CHUNK};
 use crate::check::{Arrival, is_pattern};
@@ -10,9 +9,6 @@ use crate::frame::{HEAD, PATTERN, Stream};
 use crate::program::Program;
 use af_xdp::{Desc, Mode, OPTION_CONTD, Queue, SocketConfig, Statistics, Unbound, Wakeup};
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, setns};
-use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::thread;
@@ -25,9 +21,9 @@ const RX: u32 = 4096;
 const LOOK: u32 = 64;
 const QUEUE: u32 = 0;
 
-/// An interface that sends and receives raw frames.
+/// See the module.
 #[derive(Debug)]
-pub struct Station {
+pub struct Xdp {
     // dropped in this order: no program, no socket, then the memory
     _program: Program,
     queue: Queue,
@@ -39,13 +35,9 @@ pub struct Station {
     dev: String,
 }
 
-impl Station {
-    /// Opens interface `dev` of the named network namespace (`ip netns`), or of the caller's. It must be up and have one
-    /// RX queue.
-    ///
-    /// # Errors
-    /// If namespace or interface are not there, or program or socket are refused.
-    pub fn open(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
+impl Xdp {
+    /// As [`Station::interface`](super::Station::interface).
+    pub(super) fn open(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
         let opener = thread::scope(|scope| scope.spawn(|| Self::open_here(netns, dev)).join());
         opener.map_err(|_| TrafficError::Panicked { dev: dev.to_owned() })?
     }
@@ -72,15 +64,8 @@ impl Station {
         Ok(Self { _program: program, queue, area, spare, taken, dev: dev.to_owned() })
     }
 
-    /// The interface.
-    pub fn dev(&self) -> &str {
-        &self.dev
-    }
-
-    /// Puts frames of a stream on the TX ring, as many as there is room for, and returns how many. `due` says when each
-    /// was to be sent. They leave with the next [`kick`](Self::kick).
     #[allow(clippy::cast_possible_truncation, reason = "frames of a burst, bytes of a frame")]
-    pub fn send(&mut self, stream: &Stream, numbers: Range<u64>, due: impl Fn(u64) -> u64) -> u64 {
+    pub(super) fn send(&mut self, stream: &Stream, numbers: Range<u64>, due: impl Fn(u64) -> u64) -> u64 {
         let most = pieces(usize::from(stream.sizes.longest())) as u64 * (numbers.end - numbers.start);
         let room = self.queue.tx.reserve(most.min(u64::from(TX)) as u32).min(self.spare.len() as u32);
         let (mut used, mut sent) = (0, 0);
@@ -111,10 +96,8 @@ impl Station {
         }
     }
 
-    /// Puts a short frame on the TX ring that is no frame of a stream (a runt, say), if there is room and it is no longer
-    /// than [`HEAD`], the part of a chunk that is written for each frame.
     #[allow(clippy::cast_possible_truncation, reason = "at most HEAD")]
-    pub fn send_raw(&mut self, frame: &[u8]) -> bool {
+    pub(super) fn send_raw(&mut self, frame: &[u8]) -> bool {
         if frame.len() > HEAD || self.queue.tx.reserve(1) == 0 {
             return false;
         }
@@ -126,11 +109,7 @@ impl Station {
         true
     }
 
-    /// Has the kernel send what is on the TX ring, and takes back what it has sent.
-    ///
-    /// # Errors
-    /// If the interface is down or gone, or the kernel refuses a frame.
-    pub fn kick(&mut self) -> Result<(), TrafficError> {
+    pub(super) fn kick(&mut self) -> Result<(), TrafficError> {
         if self.queue.tx.backlog() > 0 {
             match self.queue.socket.wakeup_tx() {
                 Wakeup::Done | Wakeup::Again => {}
@@ -145,13 +124,11 @@ impl Station {
         Ok(())
     }
 
-    /// Whether the kernel has sent everything.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.spare.len() == TX as usize
     }
 
-    /// Shows `take` the frames that arrived, at most some dozens, with the time `seen`; how many there were.
-    pub fn receive(&mut self, seen: u64, mut take: impl FnMut(&Arrival<'_>)) -> u32 {
+    pub(super) fn receive(&mut self, seen: u64, mut take: impl FnMut(&Arrival<'_>)) -> u32 {
         let available = self.queue.rx.peek(LOOK);
         let (mut frames, mut done) = (0, 0);
         while let Some(last) = (done..available).find(|i| self.queue.rx.read(*i).options & OPTION_CONTD == 0) {
@@ -190,11 +167,7 @@ impl Station {
         self.queue.fill.submit(n);
     }
 
-    /// What the kernel dropped because this station was too slow, since it was opened.
-    ///
-    /// # Errors
-    /// If the kernel does not say.
-    pub fn missed(&self) -> Result<u64, TrafficError> {
+    pub(super) fn missed(&self) -> Result<u64, TrafficError> {
         let statistics = self.queue.socket.statistics();
         // a frame that finds the fill ring empty counts as dropped too
         let missed = |s: Statistics| s.rx_dropped + s.rx_ring_full;
@@ -224,10 +197,4 @@ fn config(ifindex: u32) -> SocketConfig {
         send_buffer: Some(1 << 24),
         ..SocketConfig::new(ifindex, QUEUE)
     }
-}
-
-/// Moves this thread into a named namespace.
-pub(crate) fn enter(netns: &str) -> io::Result<()> {
-    let file = File::open(format!("/run/netns/{netns}"))?;
-    setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
 }
