@@ -15,47 +15,15 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use dataplane::eth::MacAddr;
 use dataplane::port::PortId;
 use dataplane::switch::fdb::{AgeCursor, Fdb, Fid, Learn};
+use pipeline_cases::best::Best;
 use pipeline_cases::fdb::stations;
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
 const SIZES: [(&str, u32); 4] = [("1", 1), ("1k", 1_000), ("100k", 100_000), ("1M", 1_000_000)];
 const FID: Fid = Fid::new(1).unwrap();
 const NOW: u32 = 1000;
-
-#[cfg(target_arch = "x86_64")]
-fn tsc() -> u64 {
-    // SAFETY: every x86_64 has a TSC.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn tsc() -> u64 {
-    0
-}
-
-/// The fewest TSC cycles per frame that any sample took.
-struct Best(f64);
-
-impl Best {
-    fn time(&mut self, frames: u64, work: impl FnOnce()) -> Duration {
-        let (start, cycles) = (Instant::now(), tsc());
-        work();
-        let (elapsed, cycles) = (start.elapsed(), tsc() - cycles);
-        if frames >= 1000 {
-            self.0 = self.0.min(cycles as f64 / frames as f64);
-        }
-        elapsed
-    }
-
-    fn report(self, what: &str) {
-        if self.0 < f64::MAX {
-            println!("fdb/{what}: {:.1} cycles per frame at best\n", self.0);
-        }
-    }
-}
+/// Frames of a sample that counts.
+const ENOUGH: u64 = 1000;
 
 fn learn_all(fdb: &Fdb, stations: &[(MacAddr, PortId)]) {
     for (mac, port) in stations {
@@ -133,11 +101,11 @@ fn reads(c: &mut Criterion) {
         println!("fdb of {n}: {} entries in {} slots, {:?} memory", fdb.len(), fdb.slots(), fdb.backing());
         let mut traffic = Traffic { stations, next: 0 };
         for (case, per_burst) in cases {
-            let mut best = Best(f64::MAX);
+            let mut best = Best::of(ENOUGH);
             c.bench_function(&format!("fdb/{case}/{size}"), |b| {
                 b.iter_custom(|frames| best.time(frames, || traffic.bursts(frames, |burst| per_burst(&fdb, burst))));
             });
-            best.report(&format!("{case}/{size}"));
+            best.report(&format!("fdb/{case}/{size}"), "frame");
         }
     }
 }
@@ -145,7 +113,7 @@ fn reads(c: &mut Criterion) {
 fn inserts(c: &mut Criterion) {
     for (size, n) in &SIZES[1..] {
         let (fdb, stations) = (Fdb::new(*n), stations(*n));
-        let mut best = Best(f64::MAX);
+        let mut best = Best::of(ENOUGH);
         c.bench_function(&format!("fdb/insert/{size}"), |b| {
             b.iter_custom(|frames| {
                 let mut elapsed = Duration::ZERO;
@@ -159,7 +127,7 @@ fn inserts(c: &mut Criterion) {
                 elapsed
             });
         });
-        best.report(&format!("insert/{size}"));
+        best.report(&format!("fdb/insert/{size}"), "frame");
     }
 }
 

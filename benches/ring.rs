@@ -7,48 +7,18 @@ use arrayvec::ArrayVec;
 use core_affinity::CoreId;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::ring::{Consumer, Producer, ring};
+use pipeline_cases::best::Best;
 use std::{
     hint::{black_box, spin_loop},
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// As wide as an mbuf token.
 type Item = [u64; 2];
 const CAPACITY: u32 = 1024;
-
-#[cfg(target_arch = "x86_64")]
-fn tsc() -> u64 {
-    // SAFETY: every x86_64 has a TSC.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn tsc() -> u64 {
-    0
-}
-
-/// The fewest TSC cycles per item that any sample took: what a frame budget is written in, and free of the noise of
-/// whatever else the machine was doing.
-struct Best(f64);
-
-impl Best {
-    fn time(&mut self, items: u64, work: impl FnOnce()) -> Duration {
-        let (start, cycles) = (Instant::now(), tsc());
-        work();
-        let (elapsed, cycles) = (start.elapsed(), tsc() - cycles);
-        if items >= 10_000 {
-            self.0 = self.0.min(cycles as f64 / items as f64);
-        }
-        elapsed
-    }
-
-    fn report(self, what: &str) {
-        if self.0 < f64::MAX {
-            println!("ring/{what}: {:.1} cycles per item at best\n", self.0);
-        }
-    }
-}
+/// Items of a sample that counts.
+const ENOUGH: u64 = 10_000;
 
 fn burst<const N: usize>(seed: u64) -> ArrayVec<Item, N> {
     (0..N as u64).map(|i| [seed, i]).collect()
@@ -57,7 +27,7 @@ fn burst<const N: usize>(seed: u64) -> ArrayVec<Item, N> {
 /// One enqueue and one dequeue of `N` items on one thread: the cost of the calls without any cache-line transfer.
 fn single<const N: usize>(c: &mut Criterion) {
     let (mut tx, mut rx) = ring::<Item>(CAPACITY);
-    let mut best = Best(f64::MAX);
+    let mut best = Best::of(ENOUGH);
     let name = format!("single/{N}");
     let mut group = c.benchmark_group("ring");
     group.throughput(Throughput::Elements(N as u64));
@@ -72,7 +42,7 @@ fn single<const N: usize>(c: &mut Criterion) {
             })
         });
     });
-    best.report(&name);
+    best.report(&format!("ring/{name}"), "item");
 }
 
 /// Enqueues bursts of `N` until told to stop.
@@ -105,7 +75,7 @@ fn hand_over<const N: usize>(c: &mut Criterion, [here, there]: [CoreId; 2]) {
     core_affinity::set_for_current(here);
     let (tx, mut rx) = ring::<Item>(CAPACITY);
     let stop = AtomicBool::new(false);
-    let mut best = Best(f64::MAX);
+    let mut best = Best::of(ENOUGH);
     let name = format!("hand-over/{N}");
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -122,7 +92,7 @@ fn hand_over<const N: usize>(c: &mut Criterion, [here, there]: [CoreId; 2]) {
         });
         stop.store(true, Ordering::Relaxed);
     });
-    best.report(&name);
+    best.report(&format!("ring/{name}"), "item");
 }
 
 fn benches(c: &mut Criterion) {

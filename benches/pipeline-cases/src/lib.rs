@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod best;
 pub mod fdb;
 
 use dataplane::lcore;
