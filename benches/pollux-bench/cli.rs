@@ -80,7 +80,7 @@ pub enum Command {
     Rfc2889,
     /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations
     Pipeline,
-    /// How the cost grows: with ports, frame size, flows, fan-out; a curve each
+    /// How the cost grows: with ports, frame size, flows, fan-out, addresses, domains, workers; a curve each
     Scale {
         /// Only this one
         #[arg(long, value_enum)]

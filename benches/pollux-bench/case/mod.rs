@@ -67,6 +67,8 @@ const CASES: &[(Command, bool)] = &[
     (Command::Scale { axis: Some(Axis::Flows) }, false),
     (Command::Scale { axis: Some(Axis::FanOut) }, false),
     (Command::Scale { axis: Some(Axis::Fdb) }, false),
+    (Command::Scale { axis: Some(Axis::Domains) }, false),
+    (Command::Scale { axis: Some(Axis::Workers) }, false),
     (Command::Startup, false),
     (Command::Reconfig, false),
 ];

@@ -1,7 +1,7 @@
-//! More than two stations: ports (pairs or TAPs) whose other ends are up in station B's namespace and say nothing, and
-//! addresses.
+//! More than two stations: ports (pairs or TAPs) whose other ends are up in station B's namespace and say nothing,
+//! addresses, and domains.
 
-use super::Ports;
+use super::{MAC_B, Ports};
 use crate::failure::Result;
 use crate::process::{ip, run};
 use crate::world::{B, World};
@@ -18,6 +18,8 @@ pub struct Crowd {
     pub taps: bool,
     /// Addresses the switch is to learn.
     pub addresses: u32,
+    /// Domains beside that of the stations: without ports, but station B's address is known in each.
+    pub domains: u32,
 }
 
 /// Our end of port `n`.
@@ -58,6 +60,22 @@ impl Crowd {
         (0..self.ports).map(port).collect()
     }
 
+    /// The domains of Pollux's configuration. Station B's address is in each: one taken for the stations' would show, for
+    /// to these domains it is an address to be dropped.
+    pub fn domains(self) -> String {
+        (1..=self.domains).map(|n| format!("  d{n}: {{ static: [{{ mac: \"{MAC_B}\", kind: filter }}] }}\n")).collect()
+    }
+
+    /// A bridge of the kernel for each domain; station B's address is its own in each.
+    pub fn bridges(self, world: &World) -> Result<()> {
+        let bridge = |n| format!("link add d{n} group {GROUP} type bridge stp_state 0 mcast_snooping 0\n");
+        batch(world, None, &(1..=self.domains).map(bridge).collect::<String>())?;
+        ip(&format!("link set group {GROUP} up"))?;
+        let address = |n| format!("fdb replace {MAC_B} dev d{n} self permanent\n");
+        let file = world.write("bridge.batch", &(1..=self.domains).map(address).collect::<String>())?;
+        run(&["bridge", "-batch", &file]).map(drop)
+    }
+
     /// Sets the far ends up.
     pub fn raise(self, world: &World) -> Result<()> {
         let up = |n: usize| format!("link set dev {} up\n", theirs(n));
@@ -70,7 +88,7 @@ impl Crowd {
         batch(world, Some(B), &(0..self.ports).map(attach).collect::<String>())
     }
 
-    /// Removes what [`lay`](Self::lay) made.
+    /// Removes what [`lay`](Self::lay) and [`bridges`](Self::bridges) made.
     pub fn remove() {
         let _not_made = ip(&format!("link del group {GROUP}"));
     }

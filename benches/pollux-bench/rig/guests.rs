@@ -151,7 +151,7 @@ fn switch(world: &World, middle: Middle, sockets: &[PathBuf; 2]) -> Result<Switc
             let argv = [&eal[..], &[&devices[0], &devices[1]], &more, &RINGS, &["--stats-period", "1000"]].concat();
             Ok(Switch::Other { _job: Job::start(&world.directory, "testpmd", &argv)? })
         }
-        Middle::Ovs => Ok(Switch::Ovs { _ovs: Ovs::start(world, Wires::Guests)? }),
+        Middle::Ovs => Ok(Switch::Ovs { _ovs: Ovs::start(world, Wires::Guests, &[SWITCH_CORE])? }),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod change;
 pub mod crowd;
+mod extent;
 pub mod guests;
 mod ovs;
 mod pollux;
@@ -24,6 +25,7 @@ use crate::process::Job;
 use crate::rounds::Findings;
 use crate::world::{A, B, World};
 use crowd::Crowd;
+use extent::Extent;
 use ovs::{Ovs, Wires};
 use std::fmt;
 
@@ -158,27 +160,31 @@ enum Switch {
 impl Rig {
     /// Wires the stations to `subject` and starts it.
     pub fn build(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
-        Self::wire(world, subject, stations, None)
+        Self::wire(world, subject, stations, Extent::default())
     }
 
     /// The same among more ports.
     pub fn build_among(world: &World, subject: Subject, stations: Stations, crowd: Crowd) -> Result<Self> {
-        Self::wire(world, subject, stations, Some(crowd))
+        Self::wire(world, subject, stations, Extent { among: Some(crowd), ..Extent::default() })
     }
 
-    fn wire(world: &World, subject: Subject, stations: Stations, among: Option<Crowd>) -> Result<Self> {
-        let crowd = among.unwrap_or_default();
-        let wiring = wiring::Wiring::lay(world, subject, stations, crowd)?;
+    /// The same with a worker on each of these cores, and as many queues.
+    pub fn build_on(world: &World, subject: Subject, stations: Stations, cores: &[usize]) -> Result<Self> {
+        Self::wire(world, subject, stations, Extent { cores, ..Extent::default() })
+    }
+
+    fn wire(world: &World, subject: Subject, stations: Stations, extent: Extent<'_>) -> Result<Self> {
+        let wiring = wiring::Wiring::lay(world, subject, stations, extent)?;
         let switch = match subject {
             Subject::Pollux(ports, poll) => {
-                Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll, among))?)
+                Switch::Pollux(Daemon::start(world, &pollux::between_stations(ports, poll, extent))?)
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
-            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(crowd))?),
+            Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(extent.crowd()), extent.cores)?),
             Subject::XdpRedirect | Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;
-        crowd.raise(world)?;
+        extent.crowd().raise(world)?;
         Ok(Self { switch, _wiring: wiring })
     }
 

@@ -1,7 +1,7 @@
 //! Open vSwitch with its userspace datapath, on AF_XDP or vhost-user, with a database and directory of its own.
 
 use super::crowd::{self, Crowd};
-use super::{MAC_B, MAC_FLOWS, SWITCH_CORE};
+use super::{MAC_B, MAC_FLOWS};
 use crate::failure::{During, Failure, Result};
 use crate::process::{Job, ip, run};
 use crate::world::World;
@@ -43,8 +43,8 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts both and adds the ports to a bridge.
-    pub fn start(world: &World, wires: Wires) -> Result<Self> {
+    /// Starts both and adds the ports to a bridge; a PMD thread on each of `cores`.
+    pub fn start(world: &World, wires: Wires, cores: &[usize]) -> Result<Self> {
         let directory = world.directory.join("ovs");
         // of the round before
         let _not_there = fs::remove_dir_all(&directory);
@@ -67,7 +67,7 @@ impl Ovs {
         let rundir = format!("OVS_RUNDIR={}", directory.display());
         let switch = Job::start(&world.directory, "ovs", &["env", &rundir, VSWITCHD, &socket, &control, &pidfile])?;
         let mut ovs = Self { switch, _database: database, directory: directory.clone() };
-        ovs.configure(&socket, wires)?;
+        ovs.configure(&socket, wires, cores)?;
         if let Wires::Pairs(crowd) = wires {
             let size = format!("other_config:mac-table-size={}", (2 * crowd.addresses).max(2048));
             ovs.order(&["set", "bridge", "br0", &size])?;
@@ -94,16 +94,18 @@ impl Ovs {
         self.switch.pid()
     }
 
-    fn configure(&mut self, socket: &str, wires: Wires) -> Result<()> {
-        let mask = format!("other_config:pmd-cpu-mask={:#x}", 1 << SWITCH_CORE);
+    fn configure(&mut self, socket: &str, wires: Wires, cores: &[usize]) -> Result<()> {
+        let mask = cores.iter().fold(0, |mask: u128, core| mask | 1 << core);
+        let mask = format!("other_config:pmd-cpu-mask={mask:#x}");
         vsctl(socket, &["--no-wait", "init", "--", "set", "Open_vSwitch", ".", &mask])?;
         vsctl(socket, &["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev"])?;
         let (ports, kind) = match wires {
             Wires::Pairs(crowd) => {
                 let crowd = (0..crowd.ports).map(crowd::ours);
-                (["v0", "w0"].map(str::to_owned).into_iter().chain(crowd).collect(), "type=afxdp options:n_rxq=1")
+                let kind = format!("type=afxdp options:n_rxq={}", cores.len());
+                (["v0", "w0"].map(str::to_owned).into_iter().chain(crowd).collect(), kind)
             }
-            Wires::Guests => (vec!["vm1".to_owned(), "vm2".to_owned()], "type=dpdkvhostuser"),
+            Wires::Guests => (vec!["vm1".to_owned(), "vm2".to_owned()], "type=dpdkvhostuser".to_owned()),
         };
         let add = |port: &String| format!("-- add-port br0 {port} -- set Interface {port} {kind}");
         let words = ports.iter().map(add).collect::<Vec<_>>().join(" ");

@@ -1,7 +1,7 @@
 //! The switch under test.
 
-use super::crowd::Crowd;
-use super::{DEV_A, DEV_B, MAC_A, MAC_B, MAC_FLOWS, Poll, Ports, SWITCH_CORE};
+use super::extent::Extent;
+use super::{DEV_A, DEV_B, MAC_A, MAC_B, MAC_FLOWS, Poll, Ports};
 use crate::failure::{During, Result, fail};
 use crate::process::{Job, run, wait_for};
 use crate::rounds::Findings;
@@ -20,11 +20,16 @@ const SETTLING: Duration = Duration::from_millis(200);
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// A configuration with a port to each station. B's address is known, as it is to every peer.
-pub fn between_stations(ports: Ports, poll: Poll, crowd: Option<Crowd>) -> String {
+pub fn between_stations(ports: Ports, poll: Poll, extent: Extent<'_>) -> String {
+    let Extent { among: crowd, cores } = extent;
+    let queues = cores.len();
     let port = |ours: &str, netns: &str, theirs: &str, mac: &str| match ports {
         Ports::AfXdp => format!("{{ kind: af_xdp, dev: {ours}, domain: lan }}"),
-        Ports::Veth => format!("{{ kind: veth, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
-        Ports::Tap => format!("{{ kind: tap, netns: {netns}, ifname: {theirs}, mac: \"{mac}\", domain: lan }}"),
+        Ports::Veth | Ports::Tap => {
+            let kind = if ports == Ports::Tap { "tap" } else { "veth" };
+            let netdev = format!("netns: {netns}, ifname: {theirs}, mac: \"{mac}\"");
+            format!("{{ kind: {kind}, {netdev}, queues: {queues}, domain: lan }}")
+        }
     };
     // an arena that grows with the ports takes huge pages up to some point, and those of others before it: on none it is
     // the same all along the axis
@@ -34,10 +39,11 @@ pub fn between_stations(ports: Ports, poll: Poll, crowd: Option<Crowd>) -> Strin
         format!("memory: {{ hugepages: off, fdb_entries: {entries} }}\n")
     });
     format!(
-        "name: bench\nworkers: [{SWITCH_CORE}]\npoll: {}\n\
+        "name: bench\nworkers: {cores:?}\npoll: {}\n\
          {memory}domains:\n  lan: {{ static: [{{ mac: \"{MAC_B}\", port: b }}, {{ mac: \"{MAC_FLOWS}\", port: b }}] }}\n\
-         ports:\n  a: {}\n  b: {}\n{}",
+         {}ports:\n  a: {}\n  b: {}\n{}",
         poll.name(),
+        extent.crowd().domains(),
         port("v0", A, DEV_A, MAC_A),
         port("w0", B, DEV_B, MAC_B),
         crowd.map_or(String::new(), |crowd| crowd.configuration(ports))
@@ -219,7 +225,22 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rig::crowd::Crowd;
     use serde_json::json;
+
+    #[test]
+    fn a_port_has_a_queue_for_each_worker() {
+        let extent = Extent { cores: &[3, 2], ..Extent::default() };
+        let yaml = between_stations(Ports::Tap, Poll::Busy, extent);
+        assert!(yaml.contains("workers: [3, 2]\n") && yaml.matches("queues: 2").count() == 2, "{yaml}");
+    }
+
+    #[test]
+    fn the_address_of_station_b_is_known_in_every_domain() {
+        let crowd = Crowd { domains: 3, ..Crowd::default() };
+        let yaml = between_stations(Ports::AfXdp, Poll::Busy, Extent { among: Some(crowd), ..Extent::default() });
+        assert!(yaml.contains("\n  d3: { static: [{ mac:") && yaml.matches(MAC_B).count() == 4, "{yaml}");
+    }
 
     #[test]
     fn removed_ports_are_in_the_ledger() {

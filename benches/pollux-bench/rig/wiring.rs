@@ -1,6 +1,7 @@
 //! Namespaces, pairs, bridge and macvlan devices.
 
 use super::crowd::Crowd;
+use super::extent::Extent;
 use super::{DEV_A, DEV_B, IP_A, IP_B, MAC_A, MAC_B, MAC_FLOWS, Ports, Stations, Subject};
 use crate::bpf;
 use crate::failure::{During, Result};
@@ -8,8 +9,11 @@ use crate::process::{ip, run, within};
 use crate::world::{A, B, World, add_netns};
 
 const REDIRECT: &str = include_str!("redirect.bpf.c");
-/// With one per core veth would spread flows over queues that one switch thread serves anyway.
-const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+
+/// By default a veth has one per core, and would spread flows over queues that one switch thread serves anyway.
+fn queues(number: usize) -> String {
+    format!("numtxqueues {number} numrxqueues {number}")
+}
 
 /// What was made; removed on drop.
 #[derive(Debug, Default)]
@@ -21,7 +25,7 @@ pub struct Wiring {
 
 impl Wiring {
     /// All that `subject` needs before it starts.
-    pub fn lay(world: &World, subject: Subject, stations: Stations, crowd: Crowd) -> Result<Self> {
+    pub fn lay(world: &World, subject: Subject, stations: Stations, extent: Extent<'_>) -> Result<Self> {
         let mut wiring = Self::default();
         for name in [A, B] {
             // known before it is made: what is half made is removed too
@@ -33,19 +37,25 @@ impl Wiring {
             (Subject::Direct, _) => wiring.pair_between_stations()?,
             (Subject::Macvlan, Stations::Frames) => wiring.macvlan_behind_pair()?,
             (Subject::Macvlan, _) => wiring.two_macvlans()?,
-            _ => wiring.pair_to_each_station()?,
+            // the kernel works on the sender's core, however many queues there are
+            (Subject::Bridge, _) => wiring.pair_to_each_station(1)?,
+            _ => wiring.pair_to_each_station(extent.cores.len())?,
         }
         match subject {
             Subject::Bridge => wiring.bridge()?,
             Subject::XdpRedirect => redirect(world)?,
             _ => {}
         }
-        wiring.crowd(world, subject, crowd)?;
+        wiring.crowd(world, subject, extent.crowd())?;
         Ok(wiring)
     }
 
-    /// Pairs for more ports, where the subject does not make them itself.
+    /// Pairs for more ports, and bridges for more domains, where the subject does not make them itself.
     fn crowd(&mut self, world: &World, subject: Subject, crowd: Crowd) -> Result<()> {
+        if crowd.domains > 0 && subject == Subject::Bridge {
+            self.crowded = true;
+            crowd.bridges(world)?;
+        }
         if crowd.ports == 0 || crowd.taps || matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
             return Ok(());
         }
@@ -54,12 +64,11 @@ impl Wiring {
         crowd.lay(world, enslave)
     }
 
-    fn pair_to_each_station(&mut self) -> Result<()> {
+    fn pair_to_each_station(&mut self, number: usize) -> Result<()> {
+        let queues = queues(number);
         for (ours, theirs, netns, mac) in [("v0", DEV_A, A, MAC_A), ("w0", DEV_B, B, MAC_B)] {
             self.links.push(ours);
-            ip(&format!(
-                "link add {ours} {ONE_QUEUE} type veth peer name {theirs} netns {netns} address {mac} {ONE_QUEUE}"
-            ))?;
+            ip(&format!("link add {ours} {queues} type veth peer name {theirs} netns {netns} address {mac} {queues}"))?;
             ip(&format!("link set {ours} up"))?;
         }
         Ok(())
@@ -88,7 +97,8 @@ impl Wiring {
     /// A's frames come in by a pair whose other end carries B's macvlan.
     fn macvlan_behind_pair(&mut self) -> Result<()> {
         self.links.push("v0");
-        ip(&format!("link add v0 {ONE_QUEUE} type veth peer name {DEV_A} netns {A} address {MAC_A} {ONE_QUEUE}"))?;
+        let one = queues(1);
+        ip(&format!("link add v0 {one} type veth peer name {DEV_A} netns {A} address {MAC_A} {one}"))?;
         ip("link set v0 up")?;
         self.macvlan("v0", DEV_B, B, MAC_B)
     }

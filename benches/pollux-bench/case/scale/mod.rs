@@ -1,15 +1,17 @@
 //! How the cost grows: one curve per axis, beside the peers that can follow.
 
+mod domains;
 mod fan_out;
 mod fdb;
 mod flows;
 mod ports;
 mod size;
+mod workers;
 
 use super::look::Look;
 use crate::cli::Options;
 use crate::failure::Result;
-use crate::report::{Section, Shape};
+use crate::report::{Section, Shape, Text};
 use crate::rig::crowd::Crowd;
 use crate::rig::{Load, Rig, Stations, Subject, generator};
 use crate::rounds::{Findings, Reading};
@@ -36,6 +38,10 @@ pub enum Axis {
     FanOut,
     /// Addresses in the forwarding table
     Fdb,
+    /// Domains of the switch, all but one of them empty
+    Domains,
+    /// Cores that switch
+    Workers,
 }
 
 /// Measures along one axis.
@@ -46,6 +52,8 @@ pub fn measure(world: &World, options: &Options, axis: Axis) -> Result<Section> 
         Axis::Flows => flows::measure(world, options),
         Axis::Fdb => fdb::measure(world, options),
         Axis::FanOut => fan_out::measure(world, options),
+        Axis::Domains => domains::measure(world, options),
+        Axis::Workers => workers::measure(world, options),
     }
 }
 
@@ -68,7 +76,7 @@ fn not_measured(why: String) -> Reading {
 }
 
 /// A curve in millions of frames per second.
-fn section(name: &'static str, title: &'static str, x: &'static str) -> Section {
+fn section(name: &'static str, title: impl Into<Text>, x: &'static str) -> Section {
     Section {
         name: name.into(),
         title: title.into(),
