@@ -40,6 +40,23 @@ __attribute__((section("xdp"), used)) int lossy(void *frame) { return random() %
 char licence_of_program[] __attribute__((section("license"), used)) = "GPL";
 "#;
 
+/// What VPP is asked for, done by the kernel. It ends if the configuration is not one that VPP would take, as far as a
+/// script can tell; there is no VPP to be had where these tests run.
+const STAND_IN: &str = r#"#!/bin/sh
+set -e
+[ "$1" = -c ]
+[ "$(tr -cd '{' < "$2" | wc -c)" = "$(tr -cd '}' < "$2" | wc -c)" ]
+if grep -vE '^((unix|cpu|memory|buffers|statseg|plugins) [{]|  [a-z].*|[}])$' "$2"; then exit 1; fi
+script=$(sed -n 's/^  exec //p' "$2")
+if grep -vE '^(create (interface af_xdp|bridge-domain)|set interface|l2fib add [0-9a-f:]{17} 1 w0 static|show bridge-domain 1)' "$script"; then exit 1; fi
+ip link del stand-in 2>/dev/null || true
+ip link add stand-in type bridge
+ip link set stand-in up
+for dev in $(sed -n 's/^create interface af_xdp host-if \([a-z0-9]*\) .*/\1/p' "$script"); do ip link set "$dev" master stand-in; done
+echo "  BD-ID   Index   BSN"
+exec sleep 1000
+"#;
+
 /// The switch as it is, beside the harness.
 fn pollux() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_pollux-bench")).with_file_name("pollux")
@@ -104,4 +121,24 @@ fn a_lossy_switch_is_noticed_and_a_sound_one_is_not() {
         assert_eq!(lossy.status.code(), Some(1), "{}", said(&lossy));
         assert!(said(&lossy).contains("pings were not answered"), "{}", said(&lossy));
     });
+}
+
+#[test]
+fn a_vpp_is_measured_where_its_binary_is_named() {
+    world("a_vpp_is_measured_where_its_binary_is_named", || {
+        let directory = TempDir::new().unwrap();
+        let vpp = spoiled(&directory, STAND_IN).display().to_string();
+        let words = ["xdp", "--only", "vpp", "--rounds", "1", "--seconds", "1"];
+        let done = bench(&pollux(), &[&words[..], &["--vpp", &vpp]].concat());
+        assert!(done.status.success() && said(&done).contains("| 64 B | vpp l2 | "), "{}", said(&done));
+        let unnamed = bench(&pollux(), &words);
+        assert!(said(&unnamed).contains("no subject of this case is named vpp"), "{}", said(&unnamed));
+    });
+}
+
+#[test]
+fn a_vpp_that_is_not_there_is_said_before_anything_is_measured() {
+    let done = bench(&pollux(), &["xdp", "--vpp", "/nowhere/vpp"]);
+    assert_eq!(done.status.code(), Some(2), "{}", said(&done));
+    assert!(said(&done).contains("'/nowhere/vpp' for '--vpp <PATH>': it is no file: name VPP's"), "{}", said(&done));
 }

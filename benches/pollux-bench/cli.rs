@@ -2,7 +2,7 @@
 
 use crate::case::{Axis, Size};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measures Pollux and its peers, side by side and in turns. Needs root and an idle machine.
 #[derive(Debug, Parser)]
@@ -48,12 +48,21 @@ pub struct Options {
     /// Only subjects whose name contains one of these words
     #[arg(long, global = true, value_delimiter = ',', value_name = "WORDS")]
     pub only: Vec<String>,
+    /// Also measures VPP: its binary, with its plugins where an installation or a build has them
+    #[arg(long, global = true, env = "POLLUX_BENCH_VPP", value_name = "PATH", value_parser = file)]
+    pub vpp: Option<PathBuf>,
+}
+
+fn file(name: &str) -> Result<PathBuf, String> {
+    let found = Path::new(name).canonicalize().ok().filter(|path| path.is_file());
+    let remedy = "name VPP's binary, e.g. --vpp /usr/bin/vpp, or neither give --vpp nor set POLLUX_BENCH_VPP";
+    found.ok_or_else(|| format!("it is no file: {remedy}"))
 }
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Frames per second, veth to veth by AF_XDP, against testpmd, OVS, bridge and macvlan
+    /// Frames per second, veth to veth by AF_XDP, against testpmd, OVS, VPP, bridge and macvlan
     Xdp,
     /// Frames per second between two vhost-user ports of one guest, against testpmd and OVS
     Vhost,

@@ -126,7 +126,7 @@ fn drift(before: &Section, section: &Section, work: &str) -> (f64, f64) {
 
 /// Facts of the machine by which figures may differ.
 fn machines(old: &Results, new: &Results) -> Vec<String> {
-    let facts = ["cpu", "cores", "kernel", "mitigations", "governor", "turbo", "isolated", "tcp", "dpdk", "ovs"];
+    let facts = ["cpu", "cores", "kernel", "mitigations", "governor", "turbo", "isolated", "tcp", "dpdk", "ovs", "vpp"];
     let fact = |results: &Results, name: &str| results.host.get(name).and_then(|fact| fact.as_str()).map(str::to_owned);
     let differs = facts.iter().filter_map(|name| {
         let (before, now) = (fact(old, name), fact(new, name));

@@ -31,10 +31,11 @@ struct Aim {
 const XDP: Against = Against::Peers(&[
     ("testpmd io", Some(1.0)),
     ("ovs afxdp", Some(1.0)),
+    ("vpp l2", Some(1.0)),
     ("macvlan", Some(1.0)),
     ("bridge", Some(1.0)),
 ]);
-const KERNELS: &[&str] = &["testpmd io", "ovs afxdp", "bridge", "macvlan"];
+const KERNELS: &[&str] = &["testpmd io", "ovs afxdp", "vpp l2", "bridge", "macvlan"];
 
 const AIMS: [Aim; 11] = [
     Aim {
@@ -70,7 +71,7 @@ const AIMS: [Aim; 11] = [
         section: "cpu",
         work: "100 kpps",
         ours: "pollux af_xdp, economy",
-        against: Against::Peers(&[("testpmd io", Some(1.0)), ("ovs afxdp", Some(1.0))]),
+        against: Against::Peers(&[("testpmd io", Some(1.0)), ("ovs afxdp", Some(1.0)), ("vpp l2", Some(1.0))]),
         besides: "",
     },
     Aim {
@@ -93,6 +94,8 @@ const AIMS: [Aim; 11] = [
             ("testpmd io, tx off", Some(1.0)),
             ("ovs afxdp", None),
             ("ovs afxdp, tx off", Some(1.0)),
+            ("vpp l2", None),
+            ("vpp l2, tx off", Some(1.0)),
         ]),
         besides: "",
     },

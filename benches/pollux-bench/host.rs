@@ -6,6 +6,7 @@ use crate::process::run;
 use crate::world::pollux_binary;
 use serde_json::{Map, Value};
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn load_average() -> Result<f64> {
 }
 
 /// The facts a reader needs before any figure.
-pub fn fingerprint() -> Map<String, Value> {
+pub fn fingerprint(vpp: Option<&Path>) -> Map<String, Value> {
     let facts = [
         ("date", run(&["date", "-u", "+%F %R UTC"]).ok()),
         ("commit", commit()),
@@ -61,6 +62,7 @@ pub fn fingerprint() -> Map<String, Value> {
         ("tcp", read("/proc/sys/net/ipv4/tcp_congestion_control")),
         ("dpdk", package("dpdk")),
         ("ovs", package("openvswitch-switch-dpdk")),
+        ("vpp", vpp.map(vpp_version)),
         ("iperf3", package("iperf3")),
         ("ping", package("iputils-ping")),
     ];
@@ -139,6 +141,15 @@ fn turbo() -> Option<String> {
 fn version() -> Option<String> {
     let binary = pollux_binary().ok()?.display().to_string();
     run(&[&binary, "--version"]).ok()
+}
+
+/// What its binary holds of its version ("vpp v24.06-release built by ..."): it says so to its own command line only.
+fn vpp_version(binary: &Path) -> String {
+    const START: &[u8] = b"vpp v";
+    let bytes = fs::read(binary).unwrap_or_default();
+    let texts = bytes.split(|byte| *byte == 0).filter(|text| text.starts_with(START));
+    let version = texts.map(String::from_utf8_lossy).find(|text| text.contains(" built by "));
+    version.map_or_else(|| format!("{}, of unknown version", binary.display()), std::borrow::Cow::into_owned)
 }
 
 /// Of the working copy we were started in, if any.

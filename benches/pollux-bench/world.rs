@@ -20,13 +20,15 @@ pub struct World {
     pub directory: PathBuf,
     /// The switch.
     pub pollux: PathBuf,
+    /// VPP, if it is named.
+    pub vpp: Option<PathBuf>,
     /// hugetlbfs.
     pub huge: String,
 }
 
 impl World {
     /// Makes the namespaces we were started in usable.
-    pub fn enter(directory: &Path) -> Result<Self> {
+    pub fn enter(directory: &Path, vpp: Option<&Path>) -> Result<Self> {
         SigSet::all().thread_unblock().during("unblocking signals")?;
         run(&["mount", "-t", "tmpfs", "tmpfs", "/run"])?;
         fs::create_dir_all("/run/netns").during("/run/netns")?;
@@ -39,9 +41,13 @@ impl World {
         let huge = directory.join(HUGE).display().to_string();
         fs::create_dir_all(&huge).during(&huge)?;
         run(&["mount", "-t", "hugetlbfs", "hugetlbfs", &huge])?;
+        if vpp.is_some() {
+            // where it keeps segments of fixed names: those of a VPP of the machine are not to be touched
+            run(&["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"])?;
+        }
         ip("link set lo up")?;
         silence(None)?;
-        Ok(Self { directory: directory.to_owned(), pollux: pollux_binary()?, huge })
+        Ok(Self { directory: directory.to_owned(), pollux: pollux_binary()?, vpp: vpp.map(Path::to_owned), huge })
     }
 
     /// Writes a file into our directory; its path.

@@ -13,11 +13,12 @@ use crate::world::World;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     Subject::Pollux(Ports::AfXdp, Poll::Adaptive),
     Subject::Pollux(Ports::AfXdp, Poll::Economy),
     Subject::Testpmd,
     Subject::Ovs,
+    Subject::Vpp,
     Subject::XdpRedirect,
     Subject::Bridge,
     Subject::Direct,

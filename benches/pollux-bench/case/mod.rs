@@ -31,12 +31,13 @@ use std::fs;
 /// Measures; whether nothing was wrong.
 pub fn inside(cli: &Cli) -> Result<bool> {
     let directory = cli.inside.as_deref().ok_or_else(|| Failure("the inner half needs a directory".into()))?;
-    let mut fingerprint = host::fingerprint();
+    let vpp = cli.options.vpp.as_deref();
+    let mut fingerprint = host::fingerprint(vpp);
     fingerprint.insert("rounds".into(), format!("{} of {} s", cli.options.rounds, cli.options.seconds).into());
     if !cli.options.json {
         println!("{}", host::lines(&fingerprint));
     }
-    let world = World::enter(directory)?;
+    let world = World::enter(directory, vpp)?;
     if let Command::Soak { minutes } = cli.command {
         return soak::soak(&world, minutes);
     }
@@ -137,7 +138,11 @@ fn failed(case: &Command, failure: &Failure) -> Section {
 
 /// The subjects that are installed and asked for.
 fn chosen(subjects: &[Subject], options: &Options) -> Result<Vec<Subject>> {
-    let possible = subjects.iter().copied().filter(|subject| *subject != Subject::Ovs || ovs_installed());
+    let possible = subjects.iter().copied().filter(|subject| match subject {
+        Subject::Ovs => ovs_installed(),
+        Subject::Vpp => options.vpp.is_some(),
+        _ => true,
+    });
     let chosen: Vec<Subject> = possible.filter(|subject| asked(subject, &options.only)).collect();
     if chosen.is_empty() {
         return Err(Failure(format!("no subject of this case is named {}", options.only.join(", "))));

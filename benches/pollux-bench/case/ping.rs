@@ -12,7 +12,7 @@ use crate::world::World;
 use std::thread::sleep;
 use std::time::Duration;
 
-const SUBJECTS: [Subject; 10] = [
+const SUBJECTS: [Subject; 11] = [
     Subject::Pollux(Ports::Tap, Poll::Busy),
     Subject::Pollux(Ports::Tap, Poll::Adaptive),
     Subject::Pollux(Ports::Veth, Poll::Busy),
@@ -20,6 +20,7 @@ const SUBJECTS: [Subject; 10] = [
     Subject::Pollux(Ports::Veth, Poll::Economy),
     Subject::Testpmd,
     Subject::Ovs,
+    Subject::Vpp,
     Subject::XdpRedirect,
     Subject::Bridge,
     Subject::Macvlan,

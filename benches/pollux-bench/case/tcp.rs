@@ -10,11 +10,12 @@ use crate::traffic::iperf::{Flow, NO_CONNECTION, Outcome};
 use crate::world::{A, B, World};
 use std::fmt;
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     Subject::Pollux(Ports::Tap, Poll::Adaptive),
     Subject::Pollux(Ports::Veth, Poll::Adaptive),
     Subject::Testpmd,
     Subject::Ovs,
+    Subject::Vpp,
     Subject::XdpRedirect,
     Subject::Bridge,
     Subject::Macvlan,

@@ -13,12 +13,13 @@ use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
-const SUBJECTS: [Subject; 9] = [
+const SUBJECTS: [Subject; 10] = [
     Subject::Pollux(Ports::Veth, Poll::Busy),
     Subject::Pollux(Ports::AfXdp, Poll::Busy),
     Subject::Pollux(Ports::AfXdp, Poll::Adaptive),
     Subject::Testpmd,
     Subject::Ovs,
+    Subject::Vpp,
     Subject::XdpRedirect,
     Subject::Bridge,
     Subject::Macvlan,
@@ -43,7 +44,14 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
         title: "One direction, veth to veth, generator testpmd txonly on core 0, switch on core 1, sink XDP_DROP."
             .into(),
         unit: "Mpps".into(),
-        references: names(&[Subject::Testpmd, Subject::Ovs, Subject::XdpRedirect, Subject::Bridge, Subject::Direct]),
+        references: names(&[
+            Subject::Testpmd,
+            Subject::Ovs,
+            Subject::Vpp,
+            Subject::XdpRedirect,
+            Subject::Bridge,
+            Subject::Direct,
+        ]),
         ..Section::default()
     };
     let subjects = chosen(&SUBJECTS, options)?;

@@ -12,6 +12,7 @@ mod ovs;
 mod pollux;
 pub mod star;
 mod testpmd;
+mod vpp;
 mod wiring;
 
 pub use change::Change;
@@ -28,6 +29,7 @@ use crowd::Crowd;
 use extent::Extent;
 use ovs::{Ovs, Wires};
 use std::fmt;
+use vpp::Vpp;
 
 /// Core of the generator.
 pub const LOAD_CORE: usize = 0;
@@ -80,6 +82,8 @@ pub enum Subject {
     Testpmd,
     /// Open vSwitch, userspace datapath, AF_XDP.
     Ovs,
+    /// VPP, AF_XDP: a bridge domain, which learns; if its binary is named.
+    Vpp,
     /// An XDP program on each pair that redirects to the other: the kernel's shortest way, which looks at nothing.
     XdpRedirect,
     /// The kernel's bridge.
@@ -103,6 +107,7 @@ impl fmt::Display for Subject {
             }
             Self::Testpmd => "testpmd io",
             Self::Ovs => "ovs afxdp",
+            Self::Vpp => "vpp l2",
             Self::XdpRedirect => "xdp redirect",
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
@@ -115,7 +120,7 @@ impl fmt::Display for Subject {
 impl Subject {
     /// Whether it passes on checksums that nobody has computed, so that TCP moves nothing until `ethtool -K tx off`.
     pub fn needs_offloads_off(self) -> bool {
-        matches!(self, Self::Testpmd | Self::Ovs | Self::XdpRedirect)
+        matches!(self, Self::Testpmd | Self::Ovs | Self::Vpp | Self::XdpRedirect)
     }
 }
 
@@ -155,6 +160,7 @@ enum Switch {
     Testpmd(Job),
     Pollux(Daemon),
     Ovs(Ovs),
+    Vpp(Vpp),
 }
 
 impl Rig {
@@ -181,6 +187,7 @@ impl Rig {
             }
             Subject::Testpmd => Switch::Testpmd(testpmd::switch(world)?),
             Subject::Ovs => Switch::Ovs(Ovs::start(world, Wires::Pairs(extent.crowd()), extent.cores)?),
+            Subject::Vpp => Switch::Vpp(Vpp::start(world)?),
             Subject::XdpRedirect | Subject::Bridge | Subject::Macvlan | Subject::Direct => Switch::Kernel,
         };
         wiring::raise(subject, stations)?;
@@ -202,6 +209,7 @@ impl Rig {
             Switch::Testpmd(job) => job.pid(),
             Switch::Pollux(daemon) => daemon.pid(),
             Switch::Ovs(ovs) => ovs.pid(),
+            Switch::Vpp(vpp) => vpp.pid(),
         };
         cpu::of_process(pid).map(Some)
     }
