@@ -175,6 +175,8 @@ pub struct Ledger {
     pub work_ns: f64,
     /// Times the workers slept.
     pub sleeps: u64,
+    /// Frames that each worker received.
+    pub by_worker: Vec<u64>,
 }
 
 impl Ledger {
@@ -185,6 +187,7 @@ impl Ledger {
         let mut ledger = Self {
             work_ns: workers().filter_map(worked).sum(),
             sleeps: workers().filter_map(|worker| worker["sleeps"].as_u64()).sum(),
+            by_worker: workers().filter_map(|worker| worker["frames"].as_u64()).collect(),
             ..Self::default()
         };
         let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());

@@ -69,6 +69,8 @@ fn one(world: &World, subject: Subject, cores: &[usize], flows: u16, seconds: u3
     if let (Some(now), Some(then)) = (rig.cpu_ns()?, before) {
         facts.push(("CPU %".to_owned(), (now - then) as f64 / f64::from(seconds) / 1e7));
     }
+    // whether the flows were spread at all
+    facts.extend(rig.ledger()?.map(|ledger| ("busiest worker %".to_owned(), busiest(&ledger.by_worker))));
     Ok(Reading { value: outcome.gbits, facts, findings: rig.inspect()?, ..Reading::default() })
 }
 
@@ -84,9 +86,20 @@ fn together(world: &World, flows: u16, seconds: u32) -> Result<Outcome> {
     Ok(Outcome { gbits: sum(|one| one.gbits), retransmits: sum(|one| one.retransmits) })
 }
 
+/// What the busiest worker received of all frames.
+fn busiest(by_worker: &[u64]) -> f64 {
+    let (most, all) = (by_worker.iter().copied().max(), by_worker.iter().sum::<u64>());
+    most.unwrap_or(0) as f64 / all.max(1) as f64 * 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_busiest_of_two_has_at_least_half() {
+        assert_eq!((busiest(&[1, 1]), busiest(&[4, 0]), busiest(&[0, 0])), (50.0, 100.0, 0.0));
+    }
 
     #[test]
     fn the_last_point_is_all_cores() {
