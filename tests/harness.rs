@@ -1,16 +1,22 @@
 //! The harness itself: a switch that got slower and one that loses frames are noticed, and a sound one is not blamed.
 //!
-//! Both run as the `pollux` that `pollux-bench` is told to measure (`POLLUX_BIN`): scripts that spoil the switch's
+//! What was measured before somebody interrupts it is kept.
+//!
+//! Both switches run as the `pollux` that `pollux-bench` is told to measure (`POLLUX_BIN`): scripts that spoil the switch's
 //! surroundings and then become it.
 
 #[path = "common/mod.rs"]
 mod common;
 
 use common::world::world;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Somebody else is busy on the switch's core as long as it runs.
@@ -141,4 +147,42 @@ fn a_vpp_that_is_not_there_is_said_before_anything_is_measured() {
     let done = bench(&pollux(), &["xdp", "--vpp", "/nowhere/vpp"]);
     assert_eq!(done.status.code(), Some(2), "{}", said(&done));
     assert!(said(&done).contains("'/nowhere/vpp' for '--vpp <PATH>': it is no file: name VPP's"), "{}", said(&done));
+}
+
+/// Reads what the harness says until a line has these words.
+fn wait_for_words(said: &mut BufReader<ChildStderr>, words: &str) {
+    let mut all = String::new();
+    while !all.lines().last().is_some_and(|line| line.contains(words)) {
+        assert!(said.read_line(&mut all).unwrap() > 0, "it ended without `{words}`: {all}");
+    }
+}
+
+fn interrupt(harness: &Child) {
+    kill(Pid::from_raw(harness.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+}
+
+#[test]
+fn what_was_measured_before_an_interruption_is_kept() {
+    world("what_was_measured_before_an_interruption_is_kept", || {
+        let directory = TempDir::new().unwrap();
+        let (file, scratch) = (directory.path().join("results.json"), directory.path().join("scratch"));
+        fs::create_dir(&scratch).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pollux-bench"));
+        command.args(["rtt", "--only", "bridge,macvlan", "--rounds", "1000", "--seconds", "1", "--force", "--save"]);
+        command.arg(&file).env("POLLUX_BIN", pollux()).env("TMPDIR", &scratch);
+        let mut harness = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(harness.stderr.take().unwrap());
+        wait_for_words(&mut stderr, "rtt 1/1000: 1 k/s: macvlan");
+        interrupt(&harness);
+        wait_for_words(&mut stderr, "partial: the run was interrupted during rtt");
+        let done = harness.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&done.stdout).contains("| 1 k/s | bridge |"), "{}", said(&done));
+        let saved: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(saved["host"]["partial"][0], "rtt");
+        let rows = saved["sections"][0]["rows"].as_array().unwrap();
+        assert!(["bridge", "macvlan"].iter().all(|subject| rows.iter().any(|row| row["subject"] == *subject)));
+        assert!(rows[0]["values"][0].as_f64() > Some(0.0), "{saved}");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "something was left behind");
+    });
 }

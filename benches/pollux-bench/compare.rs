@@ -59,6 +59,8 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// In what the machines differ.
     machines: Vec<String>,
+    /// What is to be said of a run that did not end.
+    partial: Vec<String>,
 }
 
 /// Compares our figures of two runs.
@@ -72,7 +74,7 @@ pub fn compare(old: &Results, new: &Results) -> Result<Comparison> {
     if changes.is_empty() {
         return fail("the two results have no figure of Pollux in common: nothing to compare");
     }
-    Ok(Comparison { changes, machines: machines(old, new) })
+    Ok(Comparison { changes, machines: machines(old, new), partial: partial(old, new) })
 }
 
 fn change(before: &Section, section: &Section, series: &Series) -> Option<Change> {
@@ -124,6 +126,12 @@ fn drift(before: &Section, section: &Section, work: &str) -> (f64, f64) {
     if changes.is_empty() { (1.0, 0.0) } else { (median(&changes), median(&noises)) }
 }
 
+/// Which of the runs did not end.
+fn partial(old: &Results, new: &Results) -> Vec<String> {
+    let runs = [("then", old), ("now", new)].into_iter();
+    runs.filter_map(|(when, run)| Some(format!("{when}: {}", run.partial()?))).collect()
+}
+
 /// Facts of the machine by which figures may differ.
 fn machines(old: &Results, new: &Results) -> Vec<String> {
     let facts = ["cpu", "cores", "kernel", "mitigations", "governor", "turbo", "isolated", "tcp", "dpdk", "ovs", "vpp"];
@@ -149,6 +157,9 @@ impl Comparison {
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for partial in &self.partial {
+            writeln!(f, "{partial}")?;
+        }
         for difference in &self.machines {
             writeln!(f, "the machines differ: {difference}")?;
         }
@@ -244,6 +255,14 @@ mod tests {
     fn two_rounds_prove_nothing_and_none_is_a_failure() {
         assert_eq!(verdict(Better::More, [STEADY, STEADY], [&[0.5, 0.5], STEADY]), Verdict::Unjudged);
         assert_eq!(verdict(Better::More, [STEADY, STEADY], [&[f64::NAN; 3], STEADY]), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_run_that_did_not_end_is_said_to_be_so() {
+        let whole = results(Better::More, STEADY, STEADY);
+        let partial = whole.with_unfinished(&[]);
+        let text = compare(&whole, &partial).unwrap().to_string();
+        assert!(text.starts_with("now: partial: the run was interrupted;"), "{text}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod goals;
 mod host;
 mod outside;
 mod process;
+mod record;
 mod report;
 mod rig;
 mod rounds;

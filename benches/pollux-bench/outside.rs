@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::fs::{self, File, TryLockError};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
@@ -53,7 +54,8 @@ pub fn results_in(directory: &Path) -> PathBuf {
     directory.join("results.json")
 }
 
-/// Gives the user what was asked for. A soak, or an inner half that failed, leaves no results.
+/// Gives the user what was asked for. There is nothing to give if the inner half ended before it had measured anything,
+/// and only a part if it ended, or was made to, before it was done.
 fn hand_over(cli: &Cli, directory: &Path) -> Result<()> {
     let file = results_in(directory);
     if !file.exists() {
@@ -61,10 +63,13 @@ fn hand_over(cli: &Cli, directory: &Path) -> Result<()> {
     }
     let results = Results::read(&file)?;
     let options = &cli.options;
+    if let Some(partial) = results.partial() {
+        eprintln!("{partial}");
+    }
     if options.json {
         println!("{}", results.json());
-    } else if cli.command == Case::All {
-        println!("{}", goals::markdown(&results));
+    } else {
+        print_rest(cli, &results);
     }
     if let Some(path) = &options.save {
         write(path, &results.json())?;
@@ -73,6 +78,17 @@ fn hand_over(cli: &Cli, directory: &Path) -> Result<()> {
         write(path, &results.page())?;
     }
     Ok(())
+}
+
+/// Tables that the inner half did not print: of what it had not completed, and of the goals.
+fn print_rest(cli: &Cli, results: &Results) {
+    let unfinished = results.unfinished().unwrap_or_default();
+    for section in results.sections.iter().filter(|section| unfinished.contains(&&*section.name)) {
+        println!("{}", section.markdown());
+    }
+    if cli.command == Case::All {
+        println!("{}", goals::markdown(results));
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -121,11 +137,13 @@ fn start(directory: &Path) -> Result<Child> {
         .args(std::env::args_os().skip(1))
         .arg("--inside")
         .arg(directory)
+        // what is typed at the terminal is for us: programs it ended would be failures of what is being measured
+        .process_group(0)
         .spawn()
         .during("unshare")
 }
 
-/// Waits for the inner half; kills it when a signal says so.
+/// Waits for the inner half, and kills it when a signal says so; whether it ended well.
 fn attend(inner: &mut Child, signals: &SignalFd) -> Result<bool> {
     loop {
         if let Some(status) = inner.try_wait().during("the inner half")? {
@@ -136,7 +154,8 @@ fn attend(inner: &mut Child, signals: &SignalFd) -> Result<bool> {
             Ok(Some(_)) => {
                 inner.kill().during("ending the inner half")?;
                 inner.wait().during("the inner half")?;
-                return fail("interrupted; everything is removed");
+                eprintln!("interrupted; everything is removed");
+                return Ok(false);
             }
             Err(error) => return fail(format!("waiting for signals: {error}")),
         }

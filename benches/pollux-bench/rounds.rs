@@ -1,6 +1,7 @@
 //! The order of measurements: every subject once per round, so that whatever the machine does meanwhile hits all.
 
 use crate::failure::Result;
+use crate::record;
 use crate::report::{Latency, Section, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
@@ -66,8 +67,9 @@ impl<S: Display, W: Display> Course<'_, S, W> {
                     let value = reading.as_ref().map_or(f64::NAN, |reading| reading.value);
                     let line = format!("{} {round}/{}: {work}: {subject}: {value:.3}", section.name, self.rounds);
                     progress.suspend(|| {
-                        eprintln!("{line}");
                         section.take(&subject.to_string(), &work.to_string(), reading);
+                        record::note(std::slice::from_ref(section));
+                        eprintln!("{line}");
                     });
                     progress.inc(1);
                 }
@@ -87,11 +89,12 @@ impl<S: Display, W: Display> Course<'_, S, W> {
                     let failed = |failure| vec![Taken { section: 0, work: work.to_string(), reading: Err(failure) }];
                     let all = measure(subject, work).unwrap_or_else(failed);
                     progress.suspend(|| {
-                        eprintln!("{name} {round}/{}: {work}: {subject}", self.rounds);
                         for Taken { section, work, reading } in all {
                             let section = &mut sections[section];
                             section.take(&subject.to_string(), &work, reading);
                         }
+                        record::note(sections);
+                        eprintln!("{name} {round}/{}: {work}: {subject}", self.rounds);
                     });
                     progress.inc(1);
                 }

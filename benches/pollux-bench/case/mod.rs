@@ -18,15 +18,14 @@ pub use rfc2544::Size;
 pub use scale::Axis;
 
 use crate::cli::{Cli, Command, Options};
-use crate::failure::{During, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::outside::results_in;
-use crate::report::{Results, Section};
+use crate::report::Section;
 use crate::rig::{Subject, ovs_installed};
 use crate::world::World;
-use crate::{host, soak};
+use crate::{host, record, soak};
 use clap::ValueEnum;
 use std::fmt::Display;
-use std::fs;
 
 /// Measures; whether nothing was wrong.
 pub fn inside(cli: &Cli) -> Result<bool> {
@@ -41,11 +40,9 @@ pub fn inside(cli: &Cli) -> Result<bool> {
     if let Command::Soak { minutes } = cli.command {
         return soak::soak(&world, minutes);
     }
-    let sections = sections(&cli.command, &world, &cli.options)?;
-    let results = Results::new(fingerprint, sections);
-    let file = results_in(directory);
-    fs::write(&file, results.json()).during(file.display())?;
-    Ok(results.sound())
+    record::open(results_in(directory), fingerprint);
+    sections(&cli.command, &world, &cli.options)?;
+    record::close()
 }
 
 /// The cases of `all`, and whether they are among those of `all --quick`.
@@ -92,9 +89,8 @@ fn cases(command: &Command, options: &Options) -> Vec<Command> {
 
 /// Runs cases one after the other; each table is printed when it is complete. A case that fails altogether takes nothing
 /// from the others.
-fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {
+fn sections(command: &Command, world: &World, options: &Options) -> Result<()> {
     let cases = cases(command, options);
-    let mut sections = Vec::new();
     for case in &cases {
         let more = match measure(case, world, options) {
             Err(failure) if cases.len() > 1 => vec![failed(case, &failure)],
@@ -103,9 +99,9 @@ fn sections(command: &Command, world: &World, options: &Options) -> Result<Vec<S
         if !options.json {
             more.iter().for_each(|section| println!("{}", section.markdown()));
         }
-        sections.extend(more);
+        record::add(more);
     }
-    Ok(sections)
+    Ok(())
 }
 
 fn measure(case: &Command, world: &World, options: &Options) -> Result<Vec<Section>> {

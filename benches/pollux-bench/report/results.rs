@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Version of the JSON's shape.
 const VERSION: u32 = 2;
+/// Among the facts of the machine, for a run that did not end: names of the sections it was at.
+const PARTIAL: &str = "partial";
 
 /// A run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,27 @@ impl Results {
     pub fn json(&self) -> String {
         let sections: Vec<Value> = self.sections.iter().map(of_section).collect();
         json!({"v": self.v, "host": self.host, "sections": sections}).to_string()
+    }
+
+    /// The same of a run that is not over: with the sections it is at.
+    pub fn with_unfinished(&self, unfinished: &[Section]) -> Self {
+        let mut host = self.host.clone();
+        let names: Vec<Value> = unfinished.iter().map(|section| section.name.as_ref().into()).collect();
+        host.insert(PARTIAL.to_owned(), names.into());
+        Self::new(host, [&self.sections, unfinished].concat())
+    }
+
+    /// The sections at which the run was interrupted, if it was; none of them if it was between two.
+    pub fn unfinished(&self) -> Option<Vec<&str>> {
+        let names = self.host.get(PARTIAL)?.as_array()?;
+        Some(names.iter().filter_map(Value::as_str).collect())
+    }
+
+    /// What is to be said of a run that did not end.
+    pub fn partial(&self) -> Option<String> {
+        let at = self.unfinished()?.join(", ");
+        let at = if at.is_empty() { at } else { format!(" during {at}") };
+        Some(format!("partial: the run was interrupted{at}; there is what was measured until then"))
     }
 
     /// Whether nothing was wrong.

@@ -29,13 +29,14 @@ impl Results {
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\"><title>Pollux, measured</title>\
              <style>{STYLE}</style></head>\n<body><header><h1>Pollux, measured</h1>\
-             <p class=\"sub\">{} · {} cores · Linux {} · commit {} · {}</p><nav><a href=\"#goals\">goals</a>{}\
+             <p class=\"sub\">{} · {} cores · Linux {} · commit {} · {}</p>{}<nav><a href=\"#goals\">goals</a>{}\
              <a href=\"#machine\">machine</a></nav></header>\n<main>{}{chapters}{}</main></body></html>\n",
             escape(fact("cpu")),
             escape(fact("cores")),
             escape(fact("kernel")),
             escape(fact("commit")),
             escape(fact("date")),
+            self.partial().map_or_else(String::new, |partial| format!("<p class=\"fault\">{}</p>", escape(&partial))),
             links.collect::<String>(),
             goal_table(&goals(self)),
             self.machine()
