@@ -105,7 +105,7 @@ pub enum Command {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         minutes: u32,
     },
-    /// All but soak, then the goals of the design: ours beside theirs
+    /// All, with two minutes of soak, then the goals of the design: ours beside theirs
     All,
     /// Makes a page with figures of saved results: one file, no network
     Report {

@@ -5,10 +5,13 @@
 //! interfaces on the host and in a node by turns; names, and with them slots of the switch, are used again and again.
 
 mod churn;
+mod story;
 mod vitals;
 
 use crate::failure::{During, Failure, Result};
 use crate::process::{ip, run, wait_for, within};
+use crate::record;
+use crate::report::Section;
 use crate::rig::{Ledger, ask, warnings};
 use crate::traffic::iperf::Flow;
 use crate::world::World;
@@ -18,10 +21,11 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use story::Story;
 use vitals::{Vitals, Watch};
 
 const LAB: &str = "\
@@ -58,56 +62,46 @@ type Faults = Mutex<Vec<String>>;
 
 fn note(faults: &Faults, fault: String) {
     eprintln!("  {fault}");
-    // a thread that panicked while it held the lock had nothing half done
-    faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(fault);
+    held(faults).push(fault);
 }
 
-/// Runs; whether nothing was lost, grew or was complained about.
-pub fn soak(world: &World, minutes: u32) -> Result<bool> {
-    let mut lab = Lab::up(world)?;
+fn held(faults: &Faults) -> MutexGuard<'_, Vec<String>> {
+    // a thread that panicked while it held the lock had nothing half done
+    faults.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs; what was seen, and what was lost, grew or was complained about.
+pub fn soak(world: &World, minutes: u32) -> Result<Vec<Section>> {
+    let (mut lab, start) = (Lab::up(world)?, Instant::now());
     let quiet = lab.vitals()?;
-    println!("start: {quiet}");
-    let faults = Faults::default();
-    drive(&lab, Duration::from_secs(60) * minutes, &faults)?;
+    eprintln!("soak, start: {quiet}");
+    let (mut story, faults) = (Story::begin(quiet), Faults::default());
+    drive(&lab, Duration::from_secs(60) * minutes, &faults, &mut story)?;
     thread::sleep(SETTLING);
     let end = lab.vitals()?;
-    println!("end:   {end}");
-    let ledger = lab.ledger()?;
-    println!(
-        "frames: {} received + {} copies = {} sent + {} dropped {:?}",
-        ledger.received,
-        ledger.copies,
-        ledger.sent,
-        ledger.dropped(),
-        ledger.drops
-    );
-    let mut faults = faults.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    faults.extend(ledger.imbalance());
-    faults.extend(end.not_as_at_the_start(&quiet));
-    faults.extend(lab.down()?);
-    for fault in &faults {
-        println!("WRONG: {fault}");
-    }
-    println!("{}", if faults.is_empty() { "nothing was lost, nothing grew" } else { "soak failed" });
-    Ok(faults.is_empty())
+    eprintln!("soak, end: {end}");
+    story.faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    story.end(start.elapsed(), end, &lab.ledger()?);
+    story.faults.extend(lab.down()?);
+    Ok(story.sections())
 }
 
 /// Traffic and churn until `time` is over.
-fn drive(lab: &Lab<'_>, time: Duration, faults: &Faults) -> Result<()> {
+fn drive(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> Result<()> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for traffic in TRAFFIC {
             let (over, faults) = (&over, &faults);
             scope.spawn(move || keep_going(lab, traffic, over, faults));
         }
-        let outcome = churn(lab, time, faults);
+        let outcome = churn(lab, time, faults, story);
         // Relaxed: nothing is published with it, the threads only have to see it soon
         over.store(true, Ordering::Relaxed);
         outcome
     })
 }
 
-fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults) -> Result<()> {
+fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> Result<()> {
     let (start, mut churn, mut watch) = (Instant::now(), Churn::default(), Watch::default());
     while start.elapsed() < time {
         if let Err(failure) = churn.step(lab) {
@@ -115,14 +109,18 @@ fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults) -> Result<()> {
         }
         // always at the same point of the swing, so that the numbers of files and frames can be compared
         if churn.at_rest() && watch.is_due() {
-            let vitals = lab.vitals()?;
-            println!("{:>5} s: {vitals}, ports: +{} -{}", start.elapsed().as_secs(), churn.added, churn.removed);
+            let (at, vitals) = (start.elapsed(), lab.vitals()?);
+            eprintln!("soak, {} s: {vitals}, ports: +{} -{}", at.as_secs(), churn.added, churn.removed);
             watch.take(vitals);
+            story.add(at, vitals);
+            story.faults.clone_from(&held(faults));
+            record::note(&story.sections());
         }
         let steps = churn.added + churn.removed;
         thread::sleep((STEP * steps).saturating_sub(start.elapsed()));
     }
     churn.empty(lab)?;
+    story.remarks.push(format!("{} ports were added and {} removed", churn.added, churn.removed));
     for growth in watch.growth() {
         note(faults, growth);
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// Where the switch writes down what it makes.
 const JOURNAL: &str = "/run/pollux/plxb-soak.state";
 const HANG_UP: Duration = Duration::from_millis(200);
-const EVERY: Duration = Duration::from_secs(30);
+/// Between looks; they come a little later, when the ports that come and go are gone.
+pub const EVERY: Duration = Duration::from_secs(30);
 /// The first looks do not count: caches fill, the allocator finds its size.
 const SETTLED: Duration = Duration::from_secs(60);
 /// Resident memory may move by this much between looks: buffers of the API, pages of the allocator.
@@ -19,12 +20,18 @@ const SLACK_KIB: u64 = 1024;
 /// The process and its pool at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
-    free: u64,
-    total: u64,
-    rss_kib: u64,
-    files: usize,
-    frames: u64,
-    journal: u64,
+    /// Free frames.
+    pub free: u64,
+    /// Of so many.
+    pub total: u64,
+    /// Resident memory.
+    pub rss_kib: u64,
+    /// Open files.
+    pub files: usize,
+    /// Frames switched so far.
+    pub frames: u64,
+    /// Bytes of its journal.
+    pub journal: u64,
 }
 
 impl Vitals {
