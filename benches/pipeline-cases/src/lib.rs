@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod baseline;
 pub mod best;
 pub mod fdb;
 
@@ -175,27 +176,27 @@ impl Pipeline {
         }
     }
 
-    /// Cycles per frame of `forward` alone, the median of 101 rounds over 1024 bursts.
+    /// Cycles per frame of `forward` alone.
     #[allow(clippy::missing_panics_doc, reason = "a case that drops frames is no case")]
     pub fn cycles(&mut self, n: usize) -> f64 {
-        let mut rounds: Vec<u64> = (0..101).map(|_| self.round(n)).collect();
-        rounds.sort_unstable();
-        let dropped: u64 = self.counters.iter().map(dropped).sum();
-        assert_eq!(dropped, 0, "the case is about frames that pass");
-        rounds[50] as f64 / (1024.0 * n as f64)
-    }
-
-    fn round(&mut self, n: usize) -> u64 {
-        let mut spent = 0;
-        for _ in 0..1024 {
+        let cycles = median(n, || {
             let mut burst = self.burst(n, 0);
             let from = lcore::cycles();
             self.switch.cycles = from;
             self.forward(0, &mut burst);
-            spent += lcore::cycles() - from;
-        }
-        spent
+            lcore::cycles() - from
+        });
+        let dropped: u64 = self.counters.iter().map(dropped).sum();
+        assert_eq!(dropped, 0, "the case is about frames that pass");
+        cycles
     }
+}
+
+/// Cycles per frame of bursts of `n`, each of which took the cycles `burst` says: the median of 101 rounds of 1024.
+fn median(n: usize, mut burst: impl FnMut() -> u64) -> f64 {
+    let mut rounds: Vec<u64> = (0..101).map(|_| (0..1024).map(|_| burst()).sum()).collect();
+    rounds.sort_unstable();
+    rounds[50] as f64 / (1024.0 * n as f64)
 }
 
 fn dropped(counters: &PortCounters) -> u64 {

@@ -8,6 +8,7 @@ mod ledger;
 
 use clap::{Parser, Subcommand};
 use ledger::Ledger;
+use pipeline_cases::baseline::Baseline;
 use pipeline_cases::fdb::{Table, Way};
 use pipeline_cases::{Case, Pipeline, features};
 use std::path::PathBuf;
@@ -33,11 +34,17 @@ enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Cycles per frame of the plain pipeline
+    /// Cycles per frame of the plain pipeline, or of a baseline
     Cycles {
         /// Frames that come at once
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u8).range(1..=32))]
         burst: u8,
+        /// Less is done with them, to compare with
+        #[arg(long, value_enum)]
+        baseline: Option<Baseline>,
+        /// Length of the frames of a baseline
+        #[arg(long, default_value_t = 64, requires = "baseline", value_parser = clap::value_parser!(u16).range(14..=1514))]
+        bytes: u16,
         /// The core to run on
         #[arg(long, default_value_t = 0)]
         core: usize,
@@ -63,9 +70,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check { file } => Ledger::read(&file).and_then(|then| callgrind::count()?.held_against(&then, &file)),
         Command::Write { file } => callgrind::count().and_then(|now| now.write(&file)),
-        Command::Cycles { burst, core } => {
+        Command::Cycles { burst, baseline, bytes, core } => {
             pin(core);
-            println!("{}", Pipeline::new(Case::plain()).cycles(burst.into()));
+            println!("{}", cycles(baseline, burst.into(), bytes.into()));
             Ok(())
         }
         Command::Fdb { stations, single, core } => {
@@ -84,6 +91,13 @@ fn main() -> ExitCode {
             eprintln!("pollux-pipeline: {what}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn cycles(baseline: Option<Baseline>, burst: usize, bytes: usize) -> f64 {
+    match baseline {
+        Some(baseline) => baseline.cycles(burst, bytes),
+        None => Pipeline::new(Case::plain()).cycles(burst),
     }
 }
 

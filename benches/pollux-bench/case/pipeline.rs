@@ -34,26 +34,46 @@ impl fmt::Display for Stations {
 /// How frames meet the table: the name, and the words of the program for it.
 const WAYS: [(&str, &[&str]); 2] = [("pollux fdb, burst of 32", &[]), ("pollux fdb, one by one", &["--single"])];
 
+/// What is done with a burst: the name, and the words of the program for it. The second is ours too: if lanes or pool get
+/// slower, that is to be noticed.
+const BURSTS: [(&str, &[&str]); 4] = [
+    ("pollux pipeline", &[]),
+    ("pollux null: lanes, no look-up", &["--baseline", "null"]),
+    ("memcpy of 64 B", &["--baseline", "memcpy"]),
+    ("memcpy of 1514 B", &["--baseline", "memcpy", "--bytes", "1514"]),
+];
+
 /// Learn, look up, sort into lanes.
 pub fn pipeline(options: &Options) -> Result<Section> {
+    let subjects = asked_of(&BURSTS, options);
     let mut section = Section {
         name: "pipeline".into(),
         title:
             "In memory, on core 1: a burst of 64-byte frames of 1000 stations is learned, looked up and sorted into \
-                egress lanes, and freed. Cycles of the time-stamp counter."
+                egress lanes, and freed. `null` only sorts them into the lane of a fixed port and frees them; `memcpy` \
+                copies each into another chunk of the arena. Cycles of the time-stamp counter."
                 .into(),
         unit: "cycles per frame".into(),
         better: Better::Less,
         grain: 2.0,
+        references: subjects.iter().filter(|name| **name != BURSTS[0].0).map(|name| (*name).to_owned()).collect(),
         ..Section::default()
     };
-    let course =
-        Course { rounds: options.rounds, subjects: &["pollux pipeline"], works: &[Burst(1), Burst(8), Burst(32)] };
-    course.run(&mut section, |_, burst| {
-        let value = cycles(&["cycles", "--burst", &burst.0.to_string()])?;
+    let course = Course { rounds: options.rounds, subjects: &subjects, works: &[Burst(1), Burst(8), Burst(32)] };
+    course.run(&mut section, |subject, burst| {
+        let n = burst.0.to_string();
+        let value = cycles(&[&["cycles", "--burst", &n], words(&BURSTS, subject)].concat())?;
         Ok(Reading { value, ..Reading::default() })
     });
     Ok(section)
+}
+
+fn asked_of(list: &[(&'static str, &[&str])], options: &Options) -> Vec<&'static str> {
+    list.iter().map(|(name, _)| *name).filter(|name| asked(name, &options.only)).collect()
+}
+
+fn words<'a>(list: &[(&str, &'a [&'a str])], subject: &str) -> &'a [&'a str] {
+    list.iter().find(|(name, _)| *name == subject).map_or(&[], |(_, words)| words)
 }
 
 /// The table alone, as it grows.
@@ -70,20 +90,19 @@ pub fn fdb(options: &Options) -> Result<Section> {
         shape: Shape::Curve { x: "stations".into(), log: true },
         ..Section::default()
     };
-    let subjects: Vec<&str> = WAYS.iter().map(|(name, _)| *name).filter(|name| asked(name, &options.only)).collect();
+    let subjects = asked_of(&WAYS, options);
     let works = [1, 100, 1_000, 10_000, 100_000, 1_000_000].map(Stations);
     let course = Course { rounds: options.rounds, subjects: &subjects, works: &works };
     course.run(&mut section, |subject, stations| {
-        let way = WAYS.iter().find(|(name, _)| name == subject).map_or(&[][..], |(_, words)| words);
         let n = stations.0.to_string();
-        let value = cycles(&[&["fdb", "--stations", &n], way].concat())?;
+        let value = cycles(&[&["fdb", "--stations", &n], words(&WAYS, subject)].concat())?;
         Ok(Reading { value, x: Some(stations.0.into()), ..Reading::default() })
     });
     Ok(section)
 }
 
 /// What `pollux-pipeline` answers; it lies beside us.
-fn cycles(words: &[&str]) -> Result<f64> {
+pub fn cycles(words: &[&str]) -> Result<f64> {
     let program = std::env::current_exe().during("our own path")?.with_file_name("pollux-pipeline");
     if !program.is_file() {
         let what = "pollux-pipeline is not beside pollux-bench";
