@@ -22,6 +22,7 @@ pub mod clock;
 pub mod frame;
 pub mod live;
 mod program;
+mod programs;
 pub mod schedule;
 pub mod search;
 pub mod station;

@@ -5,6 +5,7 @@
 
 use crate::check::Checker;
 use crate::frame::{HEAD, PATTERN, Stamp, Stream};
+use crate::programs::live::LiveSkelBuilder;
 use crate::station::{Station, enter};
 use crate::trial::QUIET;
 use crate::{TrafficError, clock};
@@ -13,20 +14,6 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use nix::net::if_::if_nametoindex;
 use std::mem::MaybeUninit;
 use std::thread;
-
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::ptr_as_ptr,
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unsafe_code,
-    reason = "generated"
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/live.skel.rs"));
-}
 
 /// Frames of the call from which the length of the next is taken; making its pages ready takes a call some 20 ms.
 const FIRST: u32 = 100_000;
@@ -80,7 +67,7 @@ pub fn flood(netns: &str, dev: &str, stream: &Stream, time: u64, sink: &mut Stat
 fn flood_here(index: u32, stream: &Stream, time: u64, sink: &mut Station) -> Result<Flood, TrafficError> {
     let failed = |what: &'static str| move |source| TrafficError::Program { what, ifindex: index, source };
     let mut object = MaybeUninit::uninit();
-    let mut open = skeleton::LiveSkelBuilder::default().open(&mut object).map_err(failed("opening"))?;
+    let mut open = LiveSkelBuilder::default().open(&mut object).map_err(failed("opening"))?;
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.out = index;
     }

@@ -1,24 +1,11 @@
 //! Attaches the XDP program that brings a station's frames to its socket, and stamps arrivals.
 
 use crate::TrafficError;
+use crate::programs::arrive::ArriveSkelBuilder;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::ptr_as_ptr,
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unsafe_code,
-    reason = "generated"
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/arrive.skel.rs"));
-}
 
 /// The program on one interface; detached on drop.
 #[derive(Debug)]
@@ -32,7 +19,7 @@ impl Program {
     pub(crate) fn attach(ifindex: u32, queues: u32) -> Result<Self, TrafficError> {
         let failed = |what: &'static str| move |source| TrafficError::Program { what, ifindex, source };
         let mut object = MaybeUninit::uninit();
-        let mut open = skeleton::ArriveSkelBuilder::default().open(&mut object).map_err(failed("opening"))?;
+        let mut open = ArriveSkelBuilder::default().open(&mut object).map_err(failed("opening"))?;
         open.maps.sockets.set_max_entries(queues).map_err(failed("sizing"))?;
         let loaded = open.load().map_err(failed("loading"))?;
         let index = i32::try_from(ifindex).unwrap_or(i32::MAX);
