@@ -6,14 +6,23 @@ use std::fs;
 /// Nanoseconds all threads of a process were running, those that ended excepted. Softirqs that ran on top of them count
 /// too (this is so unless the kernel has CONFIG_IRQ_TIME_ACCOUNTING): for a switch that is its own work.
 pub fn of_process(pid: u32) -> Result<u64> {
+    of_threads(pid, "schedstat", |text| text.split_whitespace().next()?.parse().ok())
+}
+
+/// How often threads of a process gave their core away of their own accord, and so had to be woken; those that ended excepted.
+pub fn waits_of_process(pid: u32) -> Result<u64> {
+    let waits =
+        |text: &str| text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok();
+    of_threads(pid, "status", waits)
+}
+
+/// The sum of what a file says of each thread.
+fn of_threads(pid: u32, file: &str, read: impl Fn(&str) -> Option<u64>) -> Result<u64> {
     let directory = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&directory).during(&directory)?;
-    let times = tasks.filter_map(|task| {
-        // a thread may end between the two looks
-        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Ok(times.sum())
+    // a thread may end between the two looks
+    let counts = tasks.filter_map(|task| read(&fs::read_to_string(task.ok()?.path().join(file)).ok()?));
+    Ok(counts.sum())
 }
 
 /// Ticks a core was busy and idle since boot.
@@ -40,5 +49,19 @@ impl Ticks {
     pub fn busy_since(self, earlier: Self) -> f64 {
         let (busy, idle) = (self.busy.saturating_sub(earlier.busy), self.idle.saturating_sub(earlier.idle));
         busy as f64 / (busy + idle).max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_that_sleeps_waits() {
+        let before = waits_of_process(std::process::id()).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(waits_of_process(std::process::id()).unwrap() > before);
+        assert!(of_process(std::process::id()).unwrap() > 0);
     }
 }

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    ["arrive", "live"].into_iter().for_each(compile);
+    ["arrive", "calls", "live"].into_iter().for_each(compile);
 }
 
 fn compile(name: &str) {

@@ -61,6 +61,12 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         core: usize,
     },
+    /// Cycles of the time-stamp counter per second
+    Hz {
+        /// The core to run on
+        #[arg(long, default_value_t = 0)]
+        core: usize,
+    },
     /// What callgrind watches
     #[command(hide = true)]
     Work,
@@ -78,6 +84,11 @@ fn main() -> ExitCode {
         Command::Fdb { stations, single, core } => {
             pin(core);
             println!("{}", Table::with(stations).cycles(if single { Way::Single } else { Way::Burst }));
+            Ok(())
+        }
+        Command::Hz { core } => {
+            pin(core);
+            println!("{}", dataplane::lcore::hz());
             Ok(())
         }
         Command::Work => {

@@ -1,5 +1,6 @@
 //! CPU time per frame at a rate everybody manages.
 
+use super::effort::{self, Calls, Effort, STRETCH, calls_under_load};
 use super::{chosen, names};
 use crate::cli::Options;
 use crate::cpu::Ticks;
@@ -50,24 +51,25 @@ pub fn measure(world: &World, options: &Options) -> Result<Section> {
 /// What happened in the time measured.
 struct Span {
     arrived: u64,
-    cpu_ns: u64,
+    cpu_ns: f64,
     facts: Facts,
+    calls: Calls,
 }
 
 fn one(world: &World, subject: Subject, time: Duration) -> Result<Reading> {
     let rig = Rig::build(world, subject, Stations::Frames)?;
     let sink = Sink::attach(world, subject)?;
-    let (sent, span) = send_while(RATE, time + 2 * MARGIN, || span(&rig, &sink, time))?;
+    let (sent, span) = send_while(RATE, time + 2 * MARGIN + STRETCH, || span(&rig, &sink, time))?;
     if span.arrived == 0 {
         return fail("nothing arrived");
     }
-    let value = span.cpu_ns as f64 / span.arrived as f64;
+    let value = span.cpu_ns / span.arrived as f64;
     let send_ns = sent.sending.as_nanos() as f64 / sent.frames.max(1) as f64;
     let mut facts = span.facts;
     facts.push(("send ns".to_owned(), send_ns));
     facts.push(("sum ns".to_owned(), value + send_ns));
     facts.push(("refused".to_owned(), sent.refused as f64));
-    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() })
+    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() }.with(span.calls))
 }
 
 fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {
@@ -75,23 +77,29 @@ fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {
     let before = Look::take(rig, sink)?;
     sleep(time);
     let after = Look::take(rig, sink)?;
+    let calls = calls_under_load(rig, sink);
     let (arrived, seconds) = (after.arrived - before.arrived, (after.at - before.at).as_secs_f64());
     let mut facts = vec![
         ("kpps arrived".to_owned(), arrived as f64 / seconds / 1e3),
         ("core 1 %".to_owned(), after.ticks.busy_since(before.ticks) * 100.0),
     ];
     if let (Some(now), Some(then)) = (after.ledger, before.ledger) {
+        facts.extend(effort::work(&now, &then));
         facts.push(("work ns/frame".to_owned(), (now.work_ns - then.work_ns) / arrived.max(1) as f64));
         facts.push(("sleeps/s".to_owned(), (now.sleeps - then.sleeps) as f64 / seconds));
     }
-    let cpu_ns = after.cpu_ns.unwrap_or(0) - before.cpu_ns.unwrap_or(0);
-    Ok(Span { arrived, cpu_ns, facts })
+    let mut cpu_ns = 0.0;
+    if let (Some(now), Some(then)) = (after.effort, before.effort) {
+        cpu_ns = now.cpu_ns_since(then);
+        facts.push(now.wakeups_since(then, arrived as f64));
+    }
+    Ok(Span { arrived, cpu_ns, facts, calls })
 }
 
 struct Look {
     at: Instant,
     arrived: u64,
-    cpu_ns: Option<u64>,
+    effort: Option<Effort>,
     ticks: Ticks,
     ledger: Option<Ledger>,
 }
@@ -100,6 +108,6 @@ impl Look {
     fn take(rig: &Rig, sink: &Sink) -> Result<Self> {
         let core = u32::try_from(SWITCH_CORE).during("the switch's core")?;
         let (ledger, arrived) = (rig.ledger()?, sink.count()?);
-        Ok(Self { at: Instant::now(), arrived, cpu_ns: rig.cpu_ns()?, ticks: Ticks::now(Some(core))?, ledger })
+        Ok(Self { at: Instant::now(), arrived, effort: Effort::take(rig)?, ticks: Ticks::now(Some(core))?, ledger })
     }
 }

@@ -1,5 +1,6 @@
 //! What counters say at one moment, and what two such looks say of the time between.
 
+use super::effort::{Effort, work};
 use crate::failure::Result;
 use crate::rig::{Ledger, Rig};
 use crate::rounds::Facts;
@@ -11,7 +12,7 @@ pub struct Look {
     at: Instant,
     arrived: u64,
     offered: u64,
-    cpu_ns: Option<u64>,
+    effort: Option<Effort>,
     ledger: Option<Ledger>,
 }
 
@@ -19,9 +20,9 @@ impl Look {
     /// Now.
     pub fn take(rig: &Rig, sink: &Sink) -> Result<Self> {
         // the two that make the figure next to each other
-        let (ledger, cpu_ns, offered) = (rig.ledger()?, rig.cpu_ns()?, offered()?);
+        let (ledger, effort, offered) = (rig.ledger()?, Effort::take(rig)?, offered()?);
         let arrived = sink.count()?;
-        Ok(Self { at: Instant::now(), arrived, offered, cpu_ns, ledger })
+        Ok(Self { at: Instant::now(), arrived, offered, effort, ledger })
     }
 
     /// Mpps that arrived, and what else can be said of the time between.
@@ -30,11 +31,13 @@ impl Look {
         let arrived = (self.arrived - before.arrived) as f64;
         let offered = (self.offered - before.offered) as f64;
         let mut facts = vec![("offered Mpps".to_owned(), offered / seconds / 1e6)];
-        if let (Some(now), Some(then)) = (self.cpu_ns, before.cpu_ns) {
-            facts.push(("CPU ns/frame".to_owned(), (now - then) as f64 / arrived));
+        if let (Some(now), Some(then)) = (self.effort, before.effort) {
+            facts.push(("CPU ns/frame".to_owned(), now.cpu_ns_since(then) / arrived));
+            facts.push(now.wakeups_since(then, arrived));
         }
         if let (Some(now), Some(then)) = (&self.ledger, &before.ledger) {
             facts.extend(inside(now, then, seconds));
+            facts.extend(work(now, then));
         }
         (arrived / seconds / 1e6, facts)
     }

@@ -1,6 +1,7 @@
 //! The cases, run by the inner half.
 
 mod cpu;
+mod effort;
 mod idle;
 mod look;
 mod ping;

@@ -1,6 +1,7 @@
 //! Latency of a round trip.
 
 use super::chosen;
+use super::effort::{Effort, STRETCH, calls_during, work};
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::{Better, Section, Text, latencies};
@@ -72,16 +73,29 @@ pub fn at_rates(world: &World, options: &Options) -> Result<Section> {
         let rig = Rig::build(world, *subject, Stations::Ip)?;
         // neighbours, caches
         echo::at_rate(1_000, Duration::from_millis(100))?;
-        let before = rig.cpu_ns()?;
+        // the switch is asked outside of the time measured: answering wakes it
+        let (ledger, before) = (rig.ledger()?, Effort::take(&rig)?);
         let times = echo::at_rate(rate.0, time)?;
+        let (after, frames) = (Effort::take(&rig)?, frames(&times) as f64);
         let mut facts = vec![("lowest".to_owned(), quantile(&times, 0.0))];
-        if let (Some(before), Some(after)) = (before, rig.cpu_ns()?) {
-            facts.push(("CPU ns/frame".to_owned(), (after - before) as f64 / (2 * times.len()) as f64));
+        if let (Some(then), Some(now)) = (before, after) {
+            facts.push(("CPU ns/frame".to_owned(), now.cpu_ns_since(then) / frames));
+            facts.push(now.wakeups_since(then, frames));
         }
+        if let (Some(then), Some(now)) = (ledger, rig.ledger()?) {
+            facts.extend(work(&now, &then));
+        }
+        let calls = calls_during(&rig, || Ok(self::frames(&echo::at_rate(rate.0, STRETCH)?)));
         let latency = Some(latencies(times.iter().map(nanoseconds)));
-        Ok(Reading { value: median(&times), facts, latency, findings: rig.inspect()?, ..Reading::default() })
+        let reading = Reading { value: median(&times), facts, latency, findings: rig.inspect()?, ..Reading::default() };
+        Ok(reading.with(calls))
     });
     Ok(section)
+}
+
+/// Two per round trip.
+fn frames(trips: &[f64]) -> u64 {
+    2 * trips.len() as u64
 }
 
 /// Round trips per second.

@@ -62,7 +62,7 @@ pub fn pipeline(options: &Options) -> Result<Section> {
     let course = Course { rounds: options.rounds, subjects: &subjects, works: &[Burst(1), Burst(8), Burst(32)] };
     course.run(&mut section, |subject, burst| {
         let n = burst.0.to_string();
-        let value = cycles(&[&["cycles", "--burst", &n], words(&BURSTS, subject)].concat())?;
+        let value = ask(&[&["cycles", "--burst", &n], words(&BURSTS, subject)].concat())?;
         Ok(Reading { value, ..Reading::default() })
     });
     Ok(section)
@@ -95,14 +95,14 @@ pub fn fdb(options: &Options) -> Result<Section> {
     let course = Course { rounds: options.rounds, subjects: &subjects, works: &works };
     course.run(&mut section, |subject, stations| {
         let n = stations.0.to_string();
-        let value = cycles(&[&["fdb", "--stations", &n], words(&WAYS, subject)].concat())?;
+        let value = ask(&[&["fdb", "--stations", &n], words(&WAYS, subject)].concat())?;
         Ok(Reading { value, x: Some(stations.0.into()), ..Reading::default() })
     });
     Ok(section)
 }
 
 /// What `pollux-pipeline` answers; it lies beside us.
-pub fn cycles(words: &[&str]) -> Result<f64> {
+pub fn ask(words: &[&str]) -> Result<f64> {
     let program = std::env::current_exe().during("our own path")?.with_file_name("pollux-pipeline");
     if !program.is_file() {
         let what = "pollux-pipeline is not beside pollux-bench";

@@ -1,5 +1,6 @@
 //! Frames per second from veth to veth.
 
+use super::effort::calls_under_load;
 use super::look::Look;
 use super::{chosen, names};
 use crate::cli::Options;
@@ -69,8 +70,9 @@ fn one(world: &World, subject: Subject, bytes: u32, seconds: u32) -> Result<Read
     let before = Look::take(&rig, &sink)?;
     sleep(Duration::from_secs(seconds.into()));
     let after = Look::take(&rig, &sink)?;
+    let calls = calls_under_load(&rig, &sink);
     load.must_live()?;
     drop(load);
     let (value, facts) = after.since(&before);
-    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() })
+    Ok(Reading { value, facts, findings: rig.inspect()?, ..Reading::default() }.with(calls))
 }

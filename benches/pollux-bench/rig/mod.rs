@@ -202,16 +202,21 @@ impl Rig {
             .try_for_each(|(netns, dev)| crate::process::ip(&format!("-n {netns} link set {dev} mtu {mtu}")).map(drop))
     }
 
-    /// CPU time of the switch's process so far; none if the kernel is the switch.
-    pub fn cpu_ns(&self) -> Result<Option<u64>> {
+    /// The switch's process; none if the kernel is the switch.
+    pub fn pid(&self) -> Option<u32> {
         let pid = match &self.switch {
-            Switch::Kernel => return Ok(None),
+            Switch::Kernel => return None,
             Switch::Testpmd(job) => job.pid(),
             Switch::Pollux(daemon) => daemon.pid(),
             Switch::Ovs(ovs) => ovs.pid(),
             Switch::Vpp(vpp) => vpp.pid(),
         };
-        cpu::of_process(pid).map(Some)
+        Some(pid)
+    }
+
+    /// CPU time of the switch's process so far.
+    pub fn cpu_ns(&self) -> Result<Option<u64>> {
+        self.pid().map(cpu::of_process).transpose()
     }
 
     /// The subject's own counters, if it is ours.

@@ -173,6 +173,8 @@ pub struct Ledger {
     pub drops: BTreeMap<String, u64>,
     /// Nanoseconds the workers spent on turns that moved frames; time others had the core is in it.
     pub work_ns: f64,
+    /// Bursts they received.
+    pub bursts: f64,
     /// Times the workers slept.
     pub sleeps: u64,
     /// Frames that each worker received.
@@ -183,9 +185,11 @@ impl Ledger {
     /// Of an answer to `stats -j`.
     pub fn of(stats: &Value) -> Self {
         let worked = |worker: &Value| Some(worker["frames"].as_f64()? * worker["ns_per_frame"].as_f64()?);
+        let bursts = |worker: &Value| Some(worker["frames"].as_f64()? / worker["frames_per_burst"].as_f64()?);
         let workers = || stats["workers"].as_array().into_iter().flatten();
         let mut ledger = Self {
             work_ns: workers().filter_map(worked).sum(),
+            bursts: workers().filter_map(bursts).filter(|bursts| bursts.is_finite()).sum(),
             sleeps: workers().filter_map(|worker| worker["sleeps"].as_u64()).sum(),
             by_worker: workers().filter_map(|worker| worker["frames"].as_u64()).collect(),
             ..Self::default()

@@ -13,7 +13,7 @@
 //!
 //! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory; all unsafe
 //! code), `program` (XDP), [`station`], [`trial`], [`search`];
-//! [`live`]: a sender in the kernel, for overload.
+//! [`live`]: a sender in the kernel, for overload; [`syscalls`]: what a process asks of the kernel.
 #![deny(unsafe_code)]
 
 pub mod area;
@@ -26,12 +26,14 @@ mod programs;
 pub mod schedule;
 pub mod search;
 pub mod station;
+pub mod syscalls;
 pub mod trial;
 
 pub use check::Checker;
 pub use frame::{Mac, Macs, Sizes, Stream};
 pub use schedule::{Phase, Schedule};
 pub use station::Station;
+pub use syscalls::Syscalls;
 pub use trial::{Flow, Outcome, Trial};
 
 /// What can go wrong.
@@ -62,6 +64,16 @@ pub enum TrafficError {
         what: &'static str,
         /// The interface.
         ifindex: u32,
+        /// The kernel's answer.
+        source: libbpf_rs::Error,
+    },
+    /// The program that counts system calls.
+    #[error(
+        "counting the system calls of process {pid}: {source}; it needs root and a kernel with CONFIG_FTRACE_SYSCALLS"
+    )]
+    Counting {
+        /// The process.
+        pid: u32,
         /// The kernel's answer.
         source: libbpf_rs::Error,
     },

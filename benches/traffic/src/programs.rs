@@ -14,6 +14,10 @@ pub(crate) mod arrive {
     include!(concat!(env!("OUT_DIR"), "/arrive.skel.rs"));
 }
 
+pub(crate) mod calls {
+    include!(concat!(env!("OUT_DIR"), "/calls.skel.rs"));
+}
+
 pub(crate) mod live {
     include!(concat!(env!("OUT_DIR"), "/live.skel.rs"));
 }
