@@ -1,6 +1,6 @@
 //! The memory of a station's frames: chunks of 4 KiB, each ours or lent to the kernel.
 //!
-//! This file holds all unsafe code of the crate. Invariants:
+//! This file holds all unsafe code of the crate but one ioctl (`tun`). Invariants:
 //! - the memory is one allocation, made here and freed here; nothing but this file has its address;
 //! - a chunk is read and written only while it is not lent ([`Area::chunk`], [`Area::chunk_mut`] check it);
 //! - the only addresses a station puts on the rings are those [`Area::lend`] returned, and a chunk is ours again only

@@ -1,6 +1,6 @@
 //! Raw frames for measuring switches: open-loop senders, sinks that check everything, trials, searches.
 //!
-//! A [`Station`] sends and receives frames (a network interface by an AF_XDP socket), by itself or through a
+//! A [`Station`] sends and receives frames (a network interface by an AF_XDP socket, or the far side of a TAP), by itself or through a
 //! switch. A trial ([`Trial`]) moves frames between stations: each [`Flow`] is a [`Stream`] of frames, known byte by byte
 //! from their numbers, and a [`Schedule`], which fixes the moment of every frame before the first is sent. One thread, the
 //! caller's, serves all stations of a trial in turn.
@@ -11,8 +11,8 @@
 //! - what the sender could not send and what the sink could not take are counted apart from what the switch lost;
 //! - a lossy trial of a search is repeated before it is believed ([`search`]).
 //!
-//! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory; all unsafe
-//! code), `program` (XDP), [`station`], [`trial`], [`search`];
+//! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory) and `tun` (an
+//! ioctl), which hold all unsafe code, `programs` (BPF) and `program` (XDP), [`station`], [`trial`], [`search`];
 //! [`live`]: a sender in the kernel, for overload; [`syscalls`]: what a process asks of the kernel.
 #![deny(unsafe_code)]
 
@@ -28,6 +28,7 @@ pub mod search;
 pub mod station;
 pub mod syscalls;
 pub mod trial;
+mod tun;
 
 pub use check::Checker;
 pub use frame::{Mac, Macs, Sizes, Stream};
@@ -80,6 +81,16 @@ pub enum TrafficError {
     /// The AF_XDP socket.
     #[error(transparent)]
     Socket(#[from] af_xdp::OpenError),
+    /// A TAP.
+    #[error("TAP {dev}: {what}: {source}; making one needs root, the driver `tun`, and a name nobody has")]
+    Tap {
+        /// Its name.
+        dev: String,
+        /// What was being done.
+        what: &'static str,
+        /// The system's answer.
+        source: nix::Error,
+    },
     /// The interface of a station does not send any more.
     #[error("station {dev} sends no more ({what}): its interface went down or away, or the kernel refused a frame")]
     Dead {

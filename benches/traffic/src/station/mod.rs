@@ -3,27 +3,41 @@
 //! Owned by the thread that runs a trial; a closed set of kinds, matched once per burst. No kind ever waits: what does not
 //! go now is sent at a later turn.
 
+mod limit;
+mod tap;
+#[cfg(test)]
+mod tap_tests;
 mod xdp;
 
 use crate::TrafficError;
 use crate::check::Arrival;
 use crate::frame::Stream;
+use limit::Limit;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::thread;
+use tap::Tap;
 use xdp::Xdp;
+
+/// Frames per second that a station with a line rate takes at least.
+pub const SLOWEST: u64 = 1000;
+/// Frames, or pieces of long ones, looked at in one turn.
+const LOOK: u32 = 64;
 
 /// What sends and receives raw frames.
 #[derive(Debug)]
 pub struct Station {
     kind: Kind,
     name: String,
+    limit: Option<Limit>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Xdp(Box<Xdp>),
+    Tap(Box<Tap>),
 }
 
 /// Hands a call to whatever kind of station it is.
@@ -31,6 +45,7 @@ macro_rules! each {
     ($station:expr, $it:ident => $call:expr) => {
         match $station {
             Kind::Xdp($it) => $call,
+            Kind::Tap($it) => $call,
         }
     };
 }
@@ -42,7 +57,30 @@ impl Station {
     /// # Errors
     /// If namespace or interface are not there, or program or socket are refused.
     pub fn interface(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
-        Ok(Self { kind: Kind::Xdp(Box::new(Xdp::open(netns, dev)?)), name: dev.to_owned() })
+        Ok(Self::of(Kind::Xdp(Box::new(Xdp::open(netns, dev)?)), dev))
+    }
+
+    /// A new TAP `dev` in the named network namespace (`ip netns`), or in the caller's. The interface is for the switch to use;
+    /// this station holds its other side, as a virtual machine does, and the interface goes with the station. It is left down.
+    ///
+    /// # Errors
+    /// If the namespace is not there, the name is taken, or we may not make interfaces.
+    pub fn tap(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
+        Ok(Self::of(Kind::Tap(Box::new(Tap::open(netns, dev)?)), dev))
+    }
+
+    fn of(kind: Kind, name: &str) -> Self {
+        Self { kind, name: name.to_owned(), limit: None }
+    }
+
+    /// Takes at most `rate` frames per second from now on: the line rate of the port in front of it, whose queue fills when
+    /// more comes. `None`: as many as there are.
+    ///
+    /// # Panics
+    /// If it is less than [`SLOWEST`]: a trial would take the station for one that has got everything.
+    pub fn limit(&mut self, rate: Option<u64>) {
+        assert!(rate.is_none_or(|rate| rate >= SLOWEST), "a line rate is {SLOWEST} frames per second or more");
+        self.limit = rate.map(Limit::new);
     }
 
     /// The interface, or what it is connected to.
@@ -77,16 +115,37 @@ impl Station {
 
     /// Shows `take` the frames that arrived, at most some dozens, with the time `seen`; how many there were.
     pub fn receive(&mut self, seen: u64, take: impl FnMut(&Arrival<'_>)) -> u32 {
-        each!(&mut self.kind, it => it.receive(seen, take))
+        let most = self.limit.as_mut().map_or(LOOK, |limit| limit.allows(seen).min(LOOK));
+        let taken = each!(&mut self.kind, it => it.receive(most, seen, take));
+        if let Some(limit) = &mut self.limit {
+            limit.took(taken, taken < most);
+        }
+        taken
     }
 
-    /// What was dropped because this station was too slow, since it was opened.
+    /// What was dropped because this station was too slow, since it was opened. What does not fit the queue of a TAP is not
+    /// in it: the interface counts that.
     ///
     /// # Errors
     /// If the kernel does not say.
     pub fn missed(&self) -> Result<u64, TrafficError> {
         each!(&self.kind, it => it.missed())
     }
+}
+
+/// Opens something by a thread of its own in the namespace.
+fn within<T: Send>(
+    netns: Option<&str>,
+    dev: &str,
+    open: impl FnOnce() -> Result<T, TrafficError> + Send,
+) -> Result<T, TrafficError> {
+    let failed = |netns: &str, source| TrafficError::Namespace { netns: netns.to_owned(), dev: dev.to_owned(), source };
+    let run = || {
+        netns.map_or(Ok(()), |netns| enter(netns).map_err(|source| failed(netns, source)))?;
+        open()
+    };
+    let opened = thread::scope(|scope| scope.spawn(run).join());
+    opened.map_err(|_| TrafficError::Panicked { dev: dev.to_owned() })?
 }
 
 /// Moves this thread into a named namespace.

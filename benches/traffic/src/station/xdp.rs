@@ -1,7 +1,7 @@
 //! An interface driven by one AF_XDP socket in copy mode, which any interface has. Opened in its namespace by a thread of
 //! its own, used from anywhere.
 
-use super::enter;
+use super::{LOOK, within};
 use crate::TrafficError;
 use crate::area::{Area, CHUNK};
 use crate::check::{Arrival, is_pattern};
@@ -11,14 +11,11 @@ use af_xdp::{Desc, Mode, OPTION_CONTD, Queue, SocketConfig, Statistics, Unbound,
 use nix::net::if_::if_nametoindex;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::thread;
 
 /// Entries of the TX ring, and as many chunks.
 const TX: u32 = 2048;
 /// Entries of the RX ring, and as many chunks.
 const RX: u32 = 4096;
-/// Pieces looked at in one turn.
-const LOOK: u32 = 64;
 const QUEUE: u32 = 0;
 
 /// See the module.
@@ -38,18 +35,10 @@ pub struct Xdp {
 impl Xdp {
     /// As [`Station::interface`](super::Station::interface).
     pub(super) fn open(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
-        let opener = thread::scope(|scope| scope.spawn(|| Self::open_here(netns, dev)).join());
-        opener.map_err(|_| TrafficError::Panicked { dev: dev.to_owned() })?
+        within(netns, dev, || Self::open_here(dev))
     }
 
-    fn open_here(netns: Option<&str>, dev: &str) -> Result<Self, TrafficError> {
-        if let Some(netns) = netns {
-            enter(netns).map_err(|source| TrafficError::Namespace {
-                netns: netns.to_owned(),
-                dev: dev.to_owned(),
-                source,
-            })?;
-        }
+    fn open_here(dev: &str) -> Result<Self, TrafficError> {
         let index = if_nametoindex(dev).map_err(|source| TrafficError::Interface { dev: dev.to_owned(), source })?;
         let program = Program::attach(index, QUEUE + 1)?;
         let mut area = Area::new(TX + RX);
@@ -128,10 +117,13 @@ impl Xdp {
         self.spare.len() == TX as usize
     }
 
-    pub(super) fn receive(&mut self, seen: u64, mut take: impl FnMut(&Arrival<'_>)) -> u32 {
+    pub(super) fn receive(&mut self, most: u32, seen: u64, mut take: impl FnMut(&Arrival<'_>)) -> u32 {
         let available = self.queue.rx.peek(LOOK);
         let (mut frames, mut done) = (0, 0);
-        while let Some(last) = (done..available).find(|i| self.queue.rx.read(*i).options & OPTION_CONTD == 0) {
+        while frames < most {
+            let Some(last) = (done..available).find(|i| self.queue.rx.read(*i).options & OPTION_CONTD == 0) else {
+                break;
+            };
             (done..=last).for_each(|i| self.taken.push(self.area.claim(self.queue.rx.read(i).addr)));
             take(&self.arrival(done, last, seen));
             done = last + 1;
