@@ -3,13 +3,17 @@
 //! Station `i` owns `s<i>` in namespace plxb-s`<i>`; the switch's end of a pair, where there is one, is `t<i>`. With
 //! [`Layout::TwoSwitches`] the first half of the stations is on the one, the second on the other; for Pollux those are two
 //! learning domains of one process with an `af_xdp` port each at the wire's ends.
+//!
+//! With [`Last::Tap`] the last station is behind a TAP: `t<i>` is the TAP's interface, which the switch uses, and the station
+//! holds the other side. For Pollux it is an `af_xdp` port, whatever the others are.
 
 use super::pollux::Daemon;
 use super::{Ledger, Poll, Ports, SWITCH_CORE, Subject};
-use crate::failure::{Result, fail};
+use crate::failure::{During, Result, fail};
 use crate::process::{ip, wait_for};
 use crate::rounds::Findings;
 use crate::world::{World, add_netns};
+use ::traffic::Station;
 use std::time::Duration;
 
 const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
@@ -24,12 +28,28 @@ pub struct Plan {
     pub layout: Layout,
     /// Of all interfaces.
     pub mtu: u32,
+    /// What the last of them is.
+    pub last: Last,
+}
+
+/// What the last station is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// One like the others.
+    Same,
+    /// The far side of a TAP.
+    Tap,
 }
 
 impl Plan {
     /// So many on one switch, with the usual MTU.
     pub fn of(stations: usize) -> Self {
-        Self { stations, layout: Layout::OneSwitch, mtu: 1500 }
+        Self { stations, layout: Layout::OneSwitch, mtu: 1500, last: Last::Same }
+    }
+
+    /// Stations that have an interface in a namespace of theirs; they come first.
+    fn inside(self) -> usize {
+        self.stations - usize::from(self.last == Last::Tap)
     }
 }
 
@@ -48,6 +68,7 @@ pub struct Star {
     // before the wires
     daemon: Option<Daemon>,
     wires: Wires,
+    last: Option<Station>,
 }
 
 #[derive(Debug, Default)]
@@ -79,15 +100,16 @@ fn written(mac: [u8; 6]) -> String {
 impl Star {
     /// Makes the stations and connects them by `subject`: Pollux or the bridge.
     pub fn build(world: &World, subject: Subject, plan: Plan) -> Result<Self> {
-        let Plan { stations, layout, mtu } = plan;
+        let Plan { stations, layout, mtu, .. } = plan;
         let mut wires = Wires::default();
-        for station in 0..stations {
+        for station in 0..plan.inside() {
             add_netns(&netns(station))?;
             wires.stations += 1;
         }
         if !matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
-            wires.pairs(stations, mtu)?;
+            wires.pairs(plan.inside(), mtu)?;
         }
+        let last = (plan.last == Last::Tap).then(|| tap(stations - 1, mtu)).transpose()?;
         if layout == Layout::TwoSwitches {
             wires.between()?;
         }
@@ -99,11 +121,16 @@ impl Star {
             }
             other => return fail(format!("{other} does not connect {stations} stations here")),
         };
-        for station in 0..stations {
+        for station in 0..plan.inside() {
             ip(&format!("-n {} link set {} up", netns(station), dev(station)))?;
             carrier(station)?;
         }
-        Ok(Self { daemon, wires })
+        Ok(Self { daemon, wires, last })
+    }
+
+    /// The last station, if it is one that was made with the switch.
+    pub fn take_last(&mut self) -> Option<Station> {
+        self.last.take()
     }
 
     /// Forgets all learned addresses.
@@ -125,6 +152,14 @@ impl Star {
     }
 }
 
+/// A station behind a TAP whose interface is the switch's.
+fn tap(station: usize, mtu: u32) -> Result<Station> {
+    let dev = format!("t{station}");
+    let tap = Station::tap(None, &dev).during(&dev)?;
+    ip(&format!("link set {dev} mtu {mtu} up"))?;
+    Ok(tap)
+}
+
 /// Waits until the station's interface has a carrier: a bridge's port forwards from then on.
 fn carrier(station: usize) -> Result<()> {
     let (netns, dev) = (netns(station), dev(station));
@@ -133,10 +168,11 @@ fn carrier(station: usize) -> Result<()> {
 }
 
 fn configuration(ports: Ports, poll: Poll, plan: Plan) -> String {
-    let Plan { stations, layout, mtu } = plan;
+    let Plan { stations, layout, mtu, .. } = plan;
     let domain = |station| if layout == Layout::TwoSwitches && station >= stations / 2 { "far" } else { "lan" };
     let port = |station: usize| {
         let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
+        let ports = if station < plan.inside() { ports } else { Ports::AfXdp };
         let what = match ports {
             Ports::AfXdp => format!("kind: af_xdp, dev: t{station}"),
             Ports::Veth => format!("kind: veth, netns: {netns}, ifname: {dev}, mac: \"{mac}\""),

@@ -10,13 +10,26 @@ use crate::process::ip;
 use crate::rig::Ledger;
 use ::traffic::Outcome;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// All counters at the start of a trial.
 #[derive(Debug)]
 pub struct Books {
     ledger: Option<Ledger>,
     /// By interfaces.
-    dropped: u64,
+    dropped: Counts,
+}
+
+/// Frames by name of what or who dropped them.
+type Counts = BTreeMap<String, u64>;
+
+/// What was dropped during a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// By a switch of ours, by reason.
+    pub by_switch: Counts,
+    /// By interfaces of stations and of the switch, by name.
+    pub by_interfaces: Counts,
 }
 
 impl Books {
@@ -33,11 +46,28 @@ impl Books {
             sent: outcome.sent(),
             switched: (now.received - then.received, now.sent - then.sent),
             arrived: at_stations(outcome),
-            dropped: after.dropped - self.dropped,
+            dropped: total(&grown(&self.dropped, &after.dropped)),
             missed: outcome.missed,
         };
         Ok(now.imbalance().or_else(|| moved.imbalance()))
     }
+
+    /// What was dropped from these to later ones.
+    pub fn drops_until(&self, later: &Self) -> Drops {
+        let ledgers = self.ledger.as_ref().zip(later.ledger.as_ref());
+        let by_switch = ledgers.map(|(then, now)| grown(&then.drops, &now.drops)).unwrap_or_default();
+        Drops { by_switch, by_interfaces: grown(&self.dropped, &later.dropped) }
+    }
+}
+
+/// Counts that have grown, and by how much.
+fn grown(then: &Counts, now: &Counts) -> Counts {
+    let more = now.iter().map(|(reason, n)| (reason.clone(), n - then.get(reason).unwrap_or(&0)));
+    more.filter(|(_, n)| *n > 0).collect()
+}
+
+fn total(counts: &Counts) -> u64 {
+    counts.values().sum()
 }
 
 /// Every frame that came to a station, for whatever reason.
@@ -76,27 +106,26 @@ impl Moved {
 }
 
 /// Of all interfaces: those of the stations and those of the switch, in our own namespace.
-fn dropped(netns: &[String]) -> Result<u64> {
+fn dropped(netns: &[String]) -> Result<Counts> {
     let mut all = interfaces("-j -s link show")?;
     for netns in netns {
-        all += interfaces(&format!("-n {netns} -j -s link show"))?;
+        for (name, n) in interfaces(&format!("-n {netns} -j -s link show"))? {
+            *all.entry(name).or_default() += n;
+        }
     }
     Ok(all)
 }
 
 /// Dropped while receiving and while sending.
-fn interfaces(words: &str) -> Result<u64> {
+fn interfaces(words: &str) -> Result<Counts> {
     let text = ip(words)?;
     let answer: Value = serde_json::from_str(&text).map_err(|error| Failure(format!("ip {words}: {error}")))?;
-    let sum = |direction: &str| {
-        let links = answer.as_array().into_iter().flatten();
-        let drops = links.filter_map(|link| {
-            let counts = &link["stats64"][direction];
-            Some(counts["dropped"].as_u64()? + counts["errors"].as_u64()?)
-        });
-        drops.sum::<u64>()
+    let count = |link: &Value| {
+        let one = |direction: &str, what: &str| link["stats64"][direction][what].as_u64().unwrap_or(0);
+        one("rx", "dropped") + one("rx", "errors") + one("tx", "dropped") + one("tx", "errors")
     };
-    Ok(sum("rx") + sum("tx"))
+    let name = |link: &Value| link["ifname"].as_str().unwrap_or("?").to_owned();
+    Ok(answer.as_array().into_iter().flatten().map(|link| (name(link), count(link))).collect())
 }
 
 #[cfg(test)]
@@ -111,5 +140,17 @@ mod tests {
         assert!(Moved { arrived: 8, missed: 1, ..moved }.imbalance().is_some(), "one too many");
         let said = Moved { dropped: 1, ..moved }.imbalance().unwrap();
         assert!(said.contains("10 sent by stations + 8 by the switch ≠ 9"), "{said}");
+    }
+
+    #[test]
+    fn only_drops_of_the_time_between_are_shown() {
+        let books = |full: u64, dropped| {
+            let drops = [("tx_full", full), ("runt", 2)].map(|(reason, n)| (reason.to_owned(), n));
+            let dropped = [("s0", 7), ("t3", dropped)].map(|(name, n)| (name.to_owned(), n));
+            Books { ledger: Some(Ledger { drops: drops.into(), ..Ledger::default() }), dropped: dropped.into() }
+        };
+        let drops = books(1, 5).drops_until(&books(4, 9));
+        let only = |name: &str, n: u64| Counts::from([(name.to_owned(), n)]);
+        assert_eq!((drops.by_switch, drops.by_interfaces), (only("tx_full", 3), only("t3", 4)));
     }
 }

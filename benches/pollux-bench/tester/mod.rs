@@ -3,6 +3,7 @@
 mod books;
 mod ceiling;
 
+pub use books::Drops;
 pub use ceiling::{Ceilings, GENERATOR_BOUND, ends, mtu, one_way};
 
 use crate::failure::{During, Failure, Result};
@@ -23,7 +24,7 @@ use std::thread;
 /// Stations at the ends of a rig.
 #[derive(Debug)]
 pub struct Tester {
-    // the sockets go before the interfaces
+    // when something fails, the sockets go before the interfaces
     stations: Vec<Station>,
     netns: Vec<String>,
     middle: Middle,
@@ -104,9 +105,13 @@ impl Tester {
     }
 
     /// Opens all stations of a star.
-    pub fn around(star: Star, stations: usize) -> Result<Self> {
-        let ends: Vec<_> = (0..stations).map(|n| (star::netns(n), star::dev(n))).collect();
-        Self::at(Middle::Star(star), &ends)
+    pub fn around(mut star: Star, stations: usize) -> Result<Self> {
+        let last = star.take_last();
+        let inside = stations - usize::from(last.is_some());
+        let ends: Vec<_> = (0..inside).map(|n| (star::netns(n), star::dev(n))).collect();
+        let mut tester = Self::at(Middle::Star(star), &ends)?;
+        tester.stations.extend(last);
+        Ok(tester)
     }
 
     fn at(middle: Middle, ends: &[(String, String)]) -> Result<Self> {
@@ -123,6 +128,18 @@ impl Tester {
             Middle::Rig(_) => Ok(()),
             Middle::Star(star) => star.flush(),
         }
+    }
+
+    /// Gives a station a line rate, frames per second, or takes it away.
+    pub fn limit(&mut self, station: usize, rate: Option<u64>) {
+        self.stations[station].limit(rate);
+    }
+
+    /// One trial, and what was dropped in it by whom.
+    pub fn trial_with_drops(&mut self, flows: Vec<Flow>) -> Result<(Outcome, Drops)> {
+        let before = Books::open(&self.middle, &self.netns)?;
+        let outcome = self.trial(flows)?;
+        Ok((outcome, before.drops_until(&Books::open(&self.middle, &self.netns)?)))
     }
 
     /// One trial, on the load core. Whatever does not add up is a fault.
@@ -213,8 +230,9 @@ impl Tester {
 
     /// Stops the subject and says what can be said of it and of all trials.
     pub fn close(self) -> Result<Findings> {
-        drop(self.stations);
+        // a station may hold the far side of an interface of the switch's, who would miss it
         let mut findings = self.middle.inspect()?;
+        drop(self.stations);
         findings.faults.extend(self.faults);
         Ok(findings)
     }

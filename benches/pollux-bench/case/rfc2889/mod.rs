@@ -4,12 +4,13 @@
 //! |---|---|
 //! | 5.1, 5.2, 5.4 meshed traffic | `mesh`, `one to many`, `many to one`, `one way`: rate without loss |
 //! | 5.3 two devices | `two switches`: two domains (or bridges) and a wire |
-//! | 5.5 congestion | `congestion`: loss at a free port beside one that takes nothing |
+//! | 5.5 congestion | `congestion`: loss at a free port beside one that is offered half again its line rate |
 //! | 5.6 forward pressure, maximum rate | FRMOL and MFR of every rate; an interframe gap to be pressed does not exist |
 //! | 5.7, 5.8 address caching, learning rate | `capacity`, `learning`: until frames to an address show at a third station |
 //! | 5.9 errored frames | `errors`: what short of a wire's errors can be wrong with a frame |
 //! | 5.10 broadcast | `broadcast`: rate and latency |
 
+mod congestion;
 mod errors;
 mod flows;
 mod learning;
@@ -19,7 +20,7 @@ use super::{chosen, names};
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::{Better, Section};
-use crate::rig::star::{Layout, Plan, Star};
+use crate::rig::star::{Last, Layout, Plan, Star};
 use crate::rig::{Poll, Ports, Subject};
 use crate::rounds::{Course, Reading, Taken};
 use crate::tester::{Effort, Tester};
@@ -44,9 +45,10 @@ enum Work {
     Capacity,
     Learning,
     Errors,
+    Congestion,
 }
 
-const WORKS: [Work; 9] = [
+const WORKS: [Work; 10] = [
     Work::Rate(Pattern::Mesh),
     Work::Rate(Pattern::OneToMany),
     Work::Rate(Pattern::ManyToOne),
@@ -56,6 +58,7 @@ const WORKS: [Work; 9] = [
     Work::Capacity,
     Work::Learning,
     Work::Errors,
+    Work::Congestion,
 ];
 
 impl fmt::Display for Work {
@@ -65,6 +68,19 @@ impl fmt::Display for Work {
             Self::Capacity => f.write_str("capacity"),
             Self::Learning => f.write_str("learning"),
             Self::Errors => f.write_str("errors"),
+            Self::Congestion => f.write_str("congestion"),
+        }
+    }
+}
+
+impl Work {
+    /// What it needs around the switch.
+    fn plan(self) -> Plan {
+        let plan = Plan::of(STATIONS);
+        match self {
+            Self::Rate(Pattern::TwoSwitches) => Plan { layout: Layout::TwoSwitches, ..plan },
+            Self::Congestion => Plan { last: Last::Tap, ..plan },
+            _ => plan,
         }
     }
 }
@@ -75,6 +91,7 @@ const LATENCY: usize = 1;
 const CAPACITY: usize = 2;
 const LEARNING: usize = 3;
 const ERRORS: usize = 4;
+const CONGESTION: usize = 5;
 
 pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
     let subjects = chosen(&SUBJECTS, options)?;
@@ -82,11 +99,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
     let effort = Effort::of(options);
     let course = Course { rounds: options.rounds, subjects: &subjects, works: &WORKS };
     course.run_all(&mut sections, |subject, work| {
-        let layout = match work {
-            Work::Rate(Pattern::TwoSwitches) => Layout::TwoSwitches,
-            _ => Layout::OneSwitch,
-        };
-        let star = Star::build(world, *subject, Plan { layout, ..Plan::of(STATIONS) })?;
+        let star = Star::build(world, *subject, work.plan())?;
         let mut tester = Tester::around(star, STATIONS)?;
         tester.trial(greetings())?;
         let mut taken = match work {
@@ -94,6 +107,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
             Work::Capacity => vec![learning::capacity(&mut tester, options)?],
             Work::Learning => vec![learning::rate(&mut tester, effort)?],
             Work::Errors => errors::all(&mut tester)?,
+            Work::Congestion => vec![congestion::measure(&mut tester, effort)?],
         };
         let findings = tester.close()?;
         if let Some(Ok(reading)) = taken.first_mut().map(|taken| &mut taken.reading) {
@@ -137,6 +151,13 @@ fn sections(subjects: &[Subject]) -> Vec<Section> {
             Better::More,
         ),
         section("rfc2889 errored frames", "Share of wrong frames that arrived anywhere.", "%", Better::Less),
+        section(
+            "rfc2889 congestion",
+            "Share of frames lost at a free port (head-of-line blocking) while another, a TAP that takes 50 000 frames per second, \
+             is offered 75 000. Latency is the free port's; `open`: the same frames while the other takes them all.",
+            "%",
+            Better::Less,
+        ),
     ];
     let bridge = names(&[Subject::Bridge]);
     if subjects.contains(&Subject::Bridge) {
