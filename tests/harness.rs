@@ -174,7 +174,7 @@ fn what_was_measured_before_an_interruption_is_kept() {
         let mut stderr = BufReader::new(harness.stderr.take().unwrap());
         wait_for_words(&mut stderr, "rtt 1/1000: 1 k/s: macvlan");
         interrupt(&harness);
-        wait_for_words(&mut stderr, "partial: the run was interrupted during rtt");
+        wait_for_words(&mut stderr, "partial: the run ended early during rtt");
         let done = harness.wait_with_output().unwrap();
         assert_eq!(done.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&done.stdout).contains("| 1 k/s | bridge |"), "{}", said(&done));

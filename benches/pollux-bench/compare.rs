@@ -262,7 +262,7 @@ mod tests {
         let whole = results(Better::More, STEADY, STEADY);
         let partial = whole.with_unfinished(&[]);
         let text = compare(&whole, &partial).unwrap().to_string();
-        assert!(text.starts_with("now: partial: the run was interrupted;"), "{text}");
+        assert!(text.starts_with("now: partial: the run ended early;"), "{text}");
     }
 
     #[test]

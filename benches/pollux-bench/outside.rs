@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Command as Case};
 use crate::failure::{During, Result, fail};
-use crate::process::installed;
+use crate::process::{installed, wait_for};
 use crate::report::Results;
 use crate::{goals, host, world};
 use nix::errno::Errno;
@@ -21,6 +21,8 @@ const COMPACT: &str = "/proc/sys/vm/compact_memory";
 /// 2 MiB each: 64 for testpmd as generator or guest, and for the switch 64 (testpmd), 128 (OVS) or what its arena and
 /// table take (Pollux).
 const PAGES: u64 = 192;
+/// What the kernel may take to end what runs inside.
+const ENDING: Duration = Duration::from_secs(10);
 /// Programs without which nothing can be measured.
 const NEEDED: [&str; 6] = ["unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
 
@@ -152,14 +154,25 @@ fn attend(inner: &mut Child, signals: &SignalFd) -> Result<bool> {
         match signals.read_signal() {
             Ok(None) | Err(Errno::EINTR) => sleep(Duration::from_millis(20)),
             Ok(Some(_)) => {
-                inner.kill().during("ending the inner half")?;
-                inner.wait().during("the inner half")?;
+                end(inner)?;
                 eprintln!("interrupted; everything is removed");
                 return Ok(false);
             }
             Err(error) => return fail(format!("waiting for signals: {error}")),
         }
     }
+}
+
+/// Kills the inner half and waits until every process in there is gone: one that still ran would use what we give back.
+fn end(inner: &mut Child) -> Result<()> {
+    let unshare = inner.id();
+    let first = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap_or_default();
+    inner.kill().during("ending the inner half")?;
+    inner.wait().during("the inner half")?;
+    // the first process of a namespace is a zombie, or gone, when all others are gone
+    let status = format!("/proc/{}/status", first.trim());
+    let gone = || !fs::read_to_string(&status).is_ok_and(|text| !text.contains("State:\tZ"));
+    wait_for(ENDING, || Ok(gone().then_some(()))).map(drop)
 }
 
 /// Huge pages on top of those the machine had.

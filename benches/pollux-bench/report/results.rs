@@ -63,7 +63,7 @@ impl Results {
     pub fn partial(&self) -> Option<String> {
         let at = self.unfinished()?.join(", ");
         let at = if at.is_empty() { at } else { format!(" during {at}") };
-        Some(format!("partial: the run was interrupted{at}; there is what was measured until then"))
+        Some(format!("partial: the run ended early{at}; this is what was measured until then"))
     }
 
     /// Whether nothing was wrong.
