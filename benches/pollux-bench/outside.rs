@@ -24,7 +24,7 @@ const PAGES: u64 = 192;
 /// What the kernel may take to end what runs inside.
 const ENDING: Duration = Duration::from_secs(10);
 /// Programs without which nothing can be measured.
-const NEEDED: [&str; 6] = ["unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
+const NEEDED: [&str; 7] = ["setpriv", "unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
 
 /// Runs the inner half; whether all went well.
 pub fn outside(cli: &Cli) -> Result<bool> {
@@ -122,7 +122,7 @@ impl Case {
 /// From here on these signals wait until they are read. The inner half unblocks them for its own.
 fn signals() -> Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
         set.add(signal);
     }
     set.thread_block().during("blocking signals")?;
@@ -130,10 +130,11 @@ fn signals() -> Result<SignalFd> {
 }
 
 /// The same command line in namespaces of its own. `--kill-child` ties the inner half, the first process of its
-/// namespace, to `unshare`: with it every process in there ends.
+/// namespace, to `unshare`, and `--pdeathsig` ties that to us: with it every process in there ends.
 fn start(directory: &Path) -> Result<Child> {
     let program = std::env::current_exe().during("our own path")?;
-    Command::new("unshare")
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(program)
         .args(std::env::args_os().skip(1))
