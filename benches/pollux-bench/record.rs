@@ -26,7 +26,11 @@ pub fn note(unfinished: &[Section]) {
 
 /// These sections are complete.
 pub fn add(sections: Vec<Section>) {
-    with(|run| run.iter_mut().for_each(|record| record.results.sections.extend(sections.clone())));
+    with(|run| {
+        if let Some(record) = run {
+            record.results.sections.extend(sections);
+        }
+    });
     note(&[]);
 }
 
