@@ -42,6 +42,9 @@ fn generator_and_sink_are_measured_without_a_switch() {
         assert!(value(row) > 0.01, "Mpps: {row}");
         let remarks = section(&results, "rfc2544")["remarks"].to_string();
         assert!(remarks.contains("generator-bound"), "what else could bound it: {remarks}");
+        let row = &section(&results, "rfc2544 guests")["rows"][0];
+        assert_eq!(row["subject"], "no switch, guests");
+        assert!(value(row) > 0.01, "Mpps: {row}");
     });
 }
 
@@ -57,5 +60,18 @@ fn a_switch_is_searched_and_every_frame_accounted_for() {
         let at: Vec<&str> = latency.as_array().unwrap().iter().filter_map(|row| row["work"].as_str()).collect();
         assert_eq!(at, ["64 B at 10 %", "64 B at 50 %", "64 B at 90 %"]);
         assert!(value(&latency[0]) > 0.5, "no frame passes two pairs of interfaces in half a microsecond: {latency}");
+    });
+}
+
+#[test]
+fn guests_of_a_switch_are_stations_too() {
+    world("guests_of_a_switch_are_stations_too", || {
+        let results = measured(&["rfc2544", "--sizes", "64,9018", "--only", "pollux vhost"]);
+        let throughput = section(&results, "rfc2544 guests");
+        assert_eq!(throughput["faults"], Value::Array(Vec::new()));
+        let rows = throughput["rows"].as_array().unwrap();
+        assert!(rows.len() == 2 && rows.iter().all(|row| value(row) > 0.0), "{rows:?}");
+        let others = results["sections"].as_array().unwrap();
+        assert!(others.iter().all(|section| section["name"] != "rfc2544"), "nobody asked for interfaces");
     });
 }

@@ -82,7 +82,8 @@ pub enum Command {
         #[arg(long, value_delimiter = ',', value_name = "SIZES")]
         sizes: Vec<Size>,
     },
-    /// What generator and sink can do without a switch: the tests of RFC 2544 from one end of a veth pair to the other
+    /// What generator and sink can do without a switch: the tests of RFC 2544 from one end of a veth pair to the other, and
+    /// between two guests on a wire
     #[command(long_flag = "self-test")]
     SelfTest,
     /// RFC 2889 with four stations: meshed, broadcast, address caching and learning, errored frames

@@ -139,7 +139,12 @@ fn chosen(subjects: &[Subject], options: &Options) -> Result<Vec<Subject>> {
         Subject::Vpp => options.vpp.is_some(),
         _ => true,
     });
-    let chosen: Vec<Subject> = possible.filter(|subject| asked(subject, &options.only)).collect();
+    among(possible, options)
+}
+
+/// Those of the possible subjects that are asked for.
+fn among<S: Display>(possible: impl Iterator<Item = S>, options: &Options) -> Result<Vec<S>> {
+    let chosen: Vec<S> = possible.filter(|subject| asked(subject, &options.only)).collect();
     if chosen.is_empty() {
         return Err(Failure(format!("no subject of this case is named {}", options.only.join(", "))));
     }
@@ -151,6 +156,6 @@ fn asked(subject: &impl Display, only: &[String]) -> bool {
 }
 
 /// A number of things, for a table.
-fn names(subjects: &[Subject]) -> Vec<String> {
+fn names(subjects: &[impl ToString]) -> Vec<String> {
     subjects.iter().map(ToString::to_string).collect()
 }

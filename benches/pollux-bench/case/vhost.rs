@@ -1,8 +1,8 @@
 //! Frames per second between the two vhost-user ports of one guest.
 
-use super::{asked, pipeline};
+use super::{among, asked, pipeline};
 use crate::cli::Options;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::report::Section;
 use crate::rig::guests::{Loop, Middle};
 use crate::rig::ovs_installed;
@@ -27,10 +27,7 @@ impl fmt::Display for Size {
 
 pub fn measure(world: &World, options: &Options) -> Result<Section> {
     let possible = SUBJECTS.into_iter().filter(|subject| *subject != Middle::Ovs || ovs_installed());
-    let subjects: Vec<Middle> = possible.filter(|subject| asked(subject, &options.only)).collect();
-    if subjects.is_empty() {
-        return Err(Failure(format!("no subject of this case is named {}", options.only.join(", "))));
-    }
+    let subjects = among(possible, options)?;
     let mut section = Section {
         name: "vhost".into(),
         title:

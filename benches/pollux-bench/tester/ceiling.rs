@@ -11,21 +11,30 @@ use ::traffic::{Flow, Mac, Schedule, Sizes, Stream};
 pub const GENERATOR_BOUND: f64 = 0.95;
 const TRIALS: usize = 3;
 
-/// Frames per second from one end of a pair to the other, by size; each measured once.
+/// What the stations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Interfaces: of a veth pair, without a switch.
+    Interfaces,
+    /// Guests: with a [wire](super::wire) between them.
+    Guests,
+}
+
+/// Frames per second from one end to the other, by ends and size; each measured once.
 #[derive(Debug, Default)]
 pub struct Ceilings {
-    known: Vec<(Sizes, f64)>,
+    known: Vec<((Ends, Sizes), f64)>,
 }
 
 impl Ceilings {
-    /// That of a size.
-    pub fn of(&mut self, world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
-        if let Some((_, rate)) = self.known.iter().find(|(known, _)| *known == sizes) {
+    /// That of stations and a size.
+    pub fn of(&mut self, world: &World, effort: Effort, ends: Ends, sizes: Sizes) -> Result<f64> {
+        if let Some((_, rate)) = self.known.iter().find(|(known, _)| *known == (ends, sizes)) {
             return Ok(*rate);
         }
-        let rate = measure(world, effort, sizes)?;
-        eprintln!("  generator to sink, no switch: {:.3} Mpps", rate / 1e6);
-        self.known.push((sizes, rate));
+        let rate = measure(opened(world, ends, sizes)?, effort, sizes)?;
+        eprintln!("  generator to sink, {ends:?}, no switch: {:.3} Mpps", rate / 1e6);
+        self.known.push(((ends, sizes), rate));
         Ok(rate)
     }
 }
@@ -36,11 +45,17 @@ pub fn mtu(sizes: Sizes) -> u32 {
     u32::from(sizes.longest() - HEADER_AND_FCS).max(1500)
 }
 
-/// The median of a few trials at more than the sender can do.
-fn measure(world: &World, effort: Effort, sizes: Sizes) -> Result<f64> {
+fn opened(world: &World, ends: Ends, sizes: Sizes) -> Result<Tester> {
+    if ends == Ends::Guests {
+        return Tester::wired();
+    }
     let rig = Rig::build(world, Subject::Direct, Stations::Frames)?;
     rig.set_mtu(mtu(sizes))?;
-    let mut tester = Tester::open(rig)?;
+    Tester::open(rig)
+}
+
+/// The median of a few trials at more than the sender can do.
+fn measure(mut tester: Tester, effort: Effort, sizes: Sizes) -> Result<f64> {
     let flow = || one_way(ends(), sizes, Schedule::paced(20_000_000, effort.trial));
     let rates: Result<Vec<f64>> = (0..TRIALS).map(|_| Ok(tester.trial(vec![flow()])?.forwarded())).collect();
     Ok(median(&rates?))

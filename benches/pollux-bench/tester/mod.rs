@@ -2,11 +2,14 @@
 
 mod books;
 mod ceiling;
+mod wire;
 
 pub use books::Drops;
-pub use ceiling::{Ceilings, GENERATOR_BOUND, ends, mtu, one_way};
+pub use ceiling::{Ceilings, Ends, GENERATOR_BOUND, ends, mtu, one_way};
 
 use crate::failure::{During, Failure, Result};
+use crate::process::wait_for;
+use crate::rig::guests::Server;
 use crate::rig::star::{self, Star};
 use crate::rig::{DEV_A, DEV_B, LOAD_CORE, Ledger, Rig};
 use crate::rounds::Findings;
@@ -15,11 +18,18 @@ use ::traffic::clock::now;
 use ::traffic::live::{self, Flood};
 use ::traffic::search::{Found, Search, Searcher, Shown};
 use ::traffic::trial::QUIET;
-use ::traffic::{Flow, Mac, Outcome, Station, Stream, Trial};
+use ::traffic::{Flow, Mac, Outcome, Station, Stream, TrafficError, Trial};
 use books::Books;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::thread;
+use std::time::Duration;
+use wire::Carrier;
+
+/// For a switch that has made its socket to listen there.
+const LISTENING: Duration = Duration::from_secs(20);
 
 /// Stations at the ends of a rig.
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub struct Rates {
     pub found: Vec<Found>,
     /// Frames per second delivered when the most was offered (RFC 2889: FRMOL).
     pub overloaded: f64,
+    /// Share of frames before which the sender's ring was full then.
+    pub held: f64,
     /// The most delivered in any trial (RFC 2889: MFR).
     pub most: f64,
 }
@@ -53,6 +65,10 @@ pub enum Middle {
     Rig(Rig),
     /// Many stations' switch.
     Star(Star),
+    /// Two guests' switch.
+    Guests(Server),
+    /// Two guests' wire: no switch.
+    Wire { _carrier: Carrier },
 }
 
 impl Middle {
@@ -60,6 +76,8 @@ impl Middle {
         match self {
             Self::Rig(rig) => rig.ledger(),
             Self::Star(star) => star.ledger(),
+            Self::Guests(server) => server.ledger(),
+            Self::Wire { .. } => Ok(None),
         }
     }
 
@@ -67,6 +85,8 @@ impl Middle {
         match self {
             Self::Rig(rig) => rig.inspect(),
             Self::Star(star) => star.inspect(),
+            Self::Guests(server) => server.inspect(),
+            Self::Wire { .. } => Ok(Findings::default()),
         }
     }
 }
@@ -114,18 +134,34 @@ impl Tester {
         Ok(tester)
     }
 
+    /// Connects two guests to a switch.
+    pub fn guests(server: Server) -> Result<Self> {
+        let stations = server.sockets().iter().map(|socket| guest(socket)).collect::<Result<_>>()?;
+        Ok(Self::new(stations, Vec::new(), Middle::Guests(server)))
+    }
+
+    /// Connects two guests to each other, by a wire that the switch's core carries.
+    pub fn wired() -> Result<Self> {
+        let (stations, wire) = Station::wired().during("two guests")?;
+        Ok(Self::new(stations.into(), Vec::new(), Middle::Wire { _carrier: Carrier::start(wire)? }))
+    }
+
     fn at(middle: Middle, ends: &[(String, String)]) -> Result<Self> {
         let open =
             |(netns, dev): &(String, String)| Station::interface(Some(netns), dev).during(format!("{netns} {dev}"));
         let stations = ends.iter().map(open).collect::<Result<_>>()?;
         let netns = ends.iter().map(|(netns, _)| netns.clone()).collect();
-        Ok(Self { stations, netns, middle, faults: Vec::new() })
+        Ok(Self::new(stations, netns, middle))
+    }
+
+    fn new(stations: Vec<Station>, netns: Vec<String>, middle: Middle) -> Self {
+        Self { stations, netns, middle, faults: Vec::new() }
     }
 
     /// Has the switch forget all learned addresses.
     pub fn flush(&self) -> Result<()> {
         match &self.middle {
-            Middle::Rig(_) => Ok(()),
+            Middle::Rig(_) | Middle::Guests(_) | Middle::Wire { .. } => Ok(()),
             Middle::Star(star) => star.flush(),
         }
     }
@@ -175,10 +211,11 @@ impl Tester {
 
     /// The highest rates, frames per second over all flows, with no more loss than each goal allows.
     pub fn search(&mut self, search: Search, goals: &[f64], flows: impl Fn(f64) -> Vec<Flow>) -> Result<Rates> {
-        let mut delivered = Vec::new();
+        let (mut delivered, mut held) = (Vec::new(), None);
         let mut searcher = Searcher::new(search, |rate| {
             let outcome = self.trial(flows(rate))?;
             delivered.push(outcome.forwarded());
+            held.get_or_insert(outcome.held());
             Ok(Shown {
                 offered: outcome.offered(),
                 loss: outcome.loss(),
@@ -187,7 +224,8 @@ impl Tester {
         });
         let found = goals.iter().map(|goal| searcher.find(*goal)).collect::<Result<_>>()?;
         let at_most = delivered.first().copied().unwrap_or(0.0);
-        Ok(Rates { found, overloaded: at_most, most: delivered.into_iter().fold(0.0, f64::max) })
+        let held = held.unwrap_or(0.0);
+        Ok(Rates { found, overloaded: at_most, held, most: delivered.into_iter().fold(0.0, f64::max) })
     }
 
     /// The highest rate at which `shown` shows no loss.
@@ -204,7 +242,7 @@ impl Tester {
     pub fn flood(&mut self, stream: &Stream, time: u64) -> Result<Option<Flood>> {
         let sink = &mut self.stations[1];
         let run = || {
-            pin_to_load_core()?;
+            pin(LOAD_CORE)?;
             live::flood(A, DEV_A, stream, time, sink).during("a flood")
         };
         let flood =
@@ -246,15 +284,29 @@ fn mac(text: &str) -> Mac {
     mac
 }
 
-fn pin_to_load_core() -> Result<()> {
+/// A guest of the switch at `socket`, as soon as it listens.
+fn guest(socket: &Path) -> Result<Station> {
+    let early = |error: &TrafficError| match error {
+        TrafficError::Guest { source, .. } => source.kind() == ErrorKind::ConnectionRefused,
+        _ => false,
+    };
+    let connected = wait_for(LISTENING, || match Station::guest(socket) {
+        Err(error) if early(&error) => Ok(None),
+        done => done.during("a guest").map(Some),
+    })?;
+    connected.ok_or_else(|| Failure(format!("nobody listens at {}", socket.display())))
+}
+
+/// Pins this thread.
+fn pin(core: usize) -> Result<()> {
     let mut cores = CpuSet::new();
-    cores.set(LOAD_CORE).during("the load core")?;
-    sched_setaffinity(Pid::from_raw(0), &cores).during("pinning the tester")
+    cores.set(core).during("a core")?;
+    sched_setaffinity(Pid::from_raw(0), &cores).during("pinning a thread")
 }
 
 fn on_load_core(trial: &Trial, stations: &mut [Station]) -> Result<Outcome> {
     let run = || {
-        pin_to_load_core()?;
+        pin(LOAD_CORE)?;
         trial.run(stations).during("a trial")
     };
     thread::scope(|scope| scope.spawn(run).join()).map_err(|_| Failure("the tester panicked".into()))?

@@ -1,9 +1,9 @@
 //! Raw frames for measuring switches: open-loop senders, sinks that check everything, trials, searches.
 //!
-//! A [`Station`] sends and receives frames (a network interface by an AF_XDP socket, or the far side of a TAP), by itself or through a
-//! switch. A trial ([`Trial`]) moves frames between stations: each [`Flow`] is a [`Stream`] of frames, known byte by byte
-//! from their numbers, and a [`Schedule`], which fixes the moment of every frame before the first is sent. One thread, the
-//! caller's, serves all stations of a trial in turn.
+//! A [`Station`] sends and receives frames, by itself or through a switch: a network interface by an AF_XDP socket, the far
+//! side of a TAP, or a switch's guest by a vhost-user socket. A trial ([`Trial`]) moves frames between stations: each [`Flow`] is
+//! a [`Stream`] of frames, known byte by byte from their numbers, and a [`Schedule`], which fixes the moment of every frame before
+//! the first is sent. One thread, the caller's, serves all stations of a trial in turn.
 //!
 //! What keeps the figures honest:
 //! - the schedule does not wait for the switch, and latency counts from the scheduled moment (no coordinated omission);
@@ -33,7 +33,7 @@ mod tun;
 pub use check::Checker;
 pub use frame::{Mac, Macs, Sizes, Stream};
 pub use schedule::{Phase, Schedule};
-pub use station::Station;
+pub use station::{Station, Wire};
 pub use syscalls::Syscalls;
 pub use trial::{Flow, Outcome, Trial};
 
@@ -91,12 +91,22 @@ pub enum TrafficError {
         /// The system's answer.
         source: nix::Error,
     },
-    /// The interface of a station does not send any more.
-    #[error("station {dev} sends no more ({what}): its interface went down or away, or the kernel refused a frame")]
-    Dead {
-        /// The station's interface.
+    /// The vhost-user socket of a station.
+    #[error("station {dev}: {source}; does a switch listen at that vhost-user socket?")]
+    Guest {
+        /// The socket.
         dev: String,
-        /// What the kernel said.
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A station does not send any more.
+    #[error(
+        "station {dev} sends no more ({what}): its interface or its switch went down or away, or the kernel refused a frame"
+    )]
+    Dead {
+        /// The station's interface or socket.
+        dev: String,
+        /// What the kernel said, or the switch did.
         what: String,
     },
     /// The kernel did not say what a socket dropped.

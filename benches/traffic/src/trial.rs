@@ -46,6 +46,8 @@ pub struct FlowOutcome {
     pub intended: u64,
     /// Frames given to the kernel.
     pub sent: u64,
+    /// Frames the station was asked to take.
+    asked: u64,
     /// What arrived where it had to, in the order of [`Flow::to`].
     pub arrived: Vec<Checker>,
     /// Frames seen by each station that was not to get them.
@@ -63,6 +65,8 @@ pub struct Outcome {
     pub span: u64,
     /// How late bursts were sent, nanoseconds.
     pub lag: Histogram<u64>,
+    /// Frames that found no room at their station at first: whoever takes its frames was slower than it.
+    pub held: u64,
     /// Frames that are none of this trial's, at each station.
     pub foreign: Vec<u64>,
     /// Frames the kernel could not give to a station in time.
@@ -108,6 +112,11 @@ impl Outcome {
     /// Frames that did not arrive.
     pub fn lost(&self) -> u64 {
         self.sum(FlowOutcome::expected) - self.received()
+    }
+
+    /// Share of frames that found no room at first, 0 to 1.
+    pub fn held(&self) -> f64 {
+        self.held as f64 / self.sent().max(1) as f64
     }
 
     /// Share of frames that did not arrive, 0 to 1.
@@ -195,6 +204,7 @@ impl<'a> Run<'a> {
         let begun = |flow: &Flow| FlowOutcome {
             intended: flow.schedule.frames(),
             sent: 0,
+            asked: 0,
             arrived: flow.to.iter().map(|_| Checker::new(flow.schedule.frames())).collect(),
             strays: vec![0; stations],
         };
@@ -203,6 +213,7 @@ impl<'a> Run<'a> {
             start: clock::now(),
             span: 0,
             lag: Checker::new(0).latency,
+            held: 0,
             foreign: vec![0; stations],
             missed: 0,
         };
@@ -235,6 +246,8 @@ impl<'a> Run<'a> {
                 self.outcome.lag.saturating_record((now - flow.schedule.due(outcome.sent).min(now)).max(1));
                 let moment = |number| start + flow.schedule.due(number);
                 outcome.sent += stations[flow.from].send(&flow.stream, outcome.sent..to, moment);
+                self.outcome.held += to - outcome.sent.max(outcome.asked).min(to);
+                outcome.asked = outcome.asked.max(to);
             }
             all_sent &= outcome.sent == outcome.intended;
         }
@@ -272,8 +285,10 @@ impl<'a> Run<'a> {
     fn drain(&mut self, stations: &mut [Station]) -> Result<(), TrafficError> {
         self.last_arrival = clock::now();
         loop {
+            // counted until before the look: who was kept from looking for long has to look once more
+            let looked = clock::now();
             self.turn(stations)?;
-            let quiet = clock::now() - self.last_arrival;
+            let quiet = looked.saturating_sub(self.last_arrival);
             let sent = stations.iter().all(Station::is_done);
             if (sent && (quiet > QUIET || self.outcome.lost() == 0)) || quiet > GIVE_UP {
                 return Ok(());

@@ -2,34 +2,40 @@
 //! overload.
 //!
 //! One direction, A to B, evenly spaced frames. Every subject gets the same searches; what it shows in a trial is checked
-//! frame by frame and against its books. With no switch (`self-test`) it says what generator and sink can do themselves.
+//! frame by frame and against its books. Subjects with vhost-user ports have guests for stations, and tables of their own. With no switch (`self-test`) it says what generator and sink can do themselves.
 
+mod between;
 mod one;
 mod tables;
 
 pub use one::{rate_facts, whole};
 
-use super::chosen;
+use super::among;
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::Section;
+use crate::rig::guests::Middle;
 use crate::rig::{Poll, Ports, Subject};
 use crate::rounds::Course;
 use crate::tester::{Ceilings, Effort};
 use crate::world::World;
 use ::traffic::Sizes;
+use between::Between;
 use one::One;
 use std::fmt;
 use std::str::FromStr;
 
-const SUBJECTS: [Subject; 7] = [
-    Subject::Pollux(Ports::Veth, Poll::Busy),
-    Subject::Pollux(Ports::AfXdp, Poll::Busy),
-    Subject::Pollux(Ports::Tap, Poll::Busy),
-    Subject::Testpmd,
-    Subject::Ovs,
-    Subject::Bridge,
-    Subject::Macvlan,
+const SUBJECTS: [Between; 10] = [
+    Between::Interfaces(Subject::Pollux(Ports::Veth, Poll::Busy)),
+    Between::Interfaces(Subject::Pollux(Ports::AfXdp, Poll::Busy)),
+    Between::Interfaces(Subject::Pollux(Ports::Tap, Poll::Busy)),
+    Between::Interfaces(Subject::Testpmd),
+    Between::Interfaces(Subject::Ovs),
+    Between::Interfaces(Subject::Bridge),
+    Between::Interfaces(Subject::Macvlan),
+    Between::Guests(Middle::Pollux),
+    Between::Guests(Middle::Testpmd),
+    Between::Guests(Middle::Ovs),
 ];
 const SHORTEST: [Size; 1] = [Size(Sizes::Fixed(64))];
 /// Those of `all`.
@@ -68,16 +74,16 @@ impl FromStr for Size {
 
 /// All subjects with the sizes asked for: 64 bytes if none is.
 pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<Section>> {
-    let subjects = chosen(&SUBJECTS, options)?;
+    let subjects = among(SUBJECTS.into_iter().filter(|subject| subject.is_installed()), options)?;
     run(world, options, &subjects, sizes)
 }
 
-/// Generator and sink at the two ends of a veth pair.
+/// Generator and sink at the two ends of a veth pair, and as two guests on a wire.
 pub fn self_test(world: &World, options: &Options) -> Result<Vec<Section>> {
-    run(world, options, &[Subject::Direct], &[])
+    run(world, options, &[Between::Interfaces(Subject::Direct), Between::Wire], &[])
 }
 
-fn run(world: &World, options: &Options, subjects: &[Subject], sizes: &[Size]) -> Result<Vec<Section>> {
+fn run(world: &World, options: &Options, subjects: &[Between], sizes: &[Size]) -> Result<Vec<Section>> {
     let sizes = match sizes {
         [] => &SHORTEST[..],
         asked => asked,
@@ -86,9 +92,12 @@ fn run(world: &World, options: &Options, subjects: &[Subject], sizes: &[Size]) -
     let (effort, mut ceilings) = (Effort::of(options), Ceilings::default());
     let course = Course { rounds: options.rounds, subjects, works: sizes };
     course.run_all(&mut sections, |subject, size| {
-        let ceiling = ceilings.of(world, effort, size.0)?;
-        let one = One { world, effort, size: *size, ceiling };
-        if one.fits(*subject) { one.run(*subject) } else { Ok(Vec::new()) }
+        if !subject.fits(*size) {
+            return Ok(Vec::new());
+        }
+        let ends = subject.ends();
+        let ceiling = ceilings.of(world, effort, ends, size.0)?;
+        One { world, effort, size: *size, ends, ceiling }.run(*subject)
     });
     sections.retain(|section| !section.series.is_empty() || !section.faults.is_empty());
     Ok(sections)

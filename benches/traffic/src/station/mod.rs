@@ -3,20 +3,25 @@
 //! Owned by the thread that runs a trial; a closed set of kinds, matched once per burst. No kind ever waits: what does not
 //! go now is sent at a later turn.
 
+mod guest;
 mod limit;
 mod tap;
 #[cfg(test)]
 mod tap_tests;
 mod xdp;
 
+pub use guest::Wire;
+
 use crate::TrafficError;
 use crate::check::Arrival;
 use crate::frame::Stream;
+use guest::Guest;
 use limit::Limit;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::thread;
 use tap::Tap;
 use xdp::Xdp;
@@ -37,6 +42,7 @@ pub struct Station {
 #[derive(Debug)]
 enum Kind {
     Xdp(Box<Xdp>),
+    Guest(Box<Guest>),
     Tap(Box<Tap>),
 }
 
@@ -45,6 +51,7 @@ macro_rules! each {
     ($station:expr, $it:ident => $call:expr) => {
         match $station {
             Kind::Xdp($it) => $call,
+            Kind::Guest($it) => $call,
             Kind::Tap($it) => $call,
         }
     };
@@ -81,6 +88,27 @@ impl Station {
     pub fn limit(&mut self, rate: Option<u64>) {
         assert!(rate.is_none_or(|rate| rate >= SLOWEST), "a line rate is {SLOWEST} frames per second or more");
         self.limit = rate.map(Limit::new);
+    }
+
+    /// A guest of the switch that listens at a vhost-user socket: the driver of a virtio network device with one queue pair of
+    /// 1024 descriptors and no offloads, in memory of its own that the switch maps.
+    ///
+    /// Its frames are not stamped on arrival: latency counts until [`receive`](Self::receive) saw them.
+    ///
+    /// # Errors
+    /// If nobody listens there, or does not want such a guest.
+    pub fn guest(socket: &Path) -> Result<Self, TrafficError> {
+        Ok(Self::of(Kind::Guest(Box::new(Guest::connect(socket)?)), &socket.display().to_string()))
+    }
+
+    /// Two guests without a switch, and what is between them: [`Wire::carry`] must be called again and again, by a thread of its
+    /// own if it is not to cost the tester's time.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn wired() -> Result<([Self; 2], Wire), TrafficError> {
+        let (guests, wire) = Guest::wired()?;
+        Ok((guests.map(|guest| Self::of(Kind::Guest(Box::new(guest)), "wire")), wire))
     }
 
     /// The interface, or what it is connected to.
@@ -123,13 +151,16 @@ impl Station {
         taken
     }
 
-    /// What was dropped because this station was too slow, since it was opened. What does not fit the queue of a TAP is not
-    /// in it: the interface counts that.
+    /// What was dropped because this station was too slow, since it was opened. Not what does not fit the queue of a TAP, which
+    /// its interface counts, nor what a switch has no buffer of a guest for, which it says itself.
     ///
     /// # Errors
     /// If the kernel does not say.
     pub fn missed(&self) -> Result<u64, TrafficError> {
-        each!(&self.kind, it => it.missed())
+        match &self.kind {
+            Kind::Xdp(xdp) => xdp.missed(),
+            Kind::Guest(_) | Kind::Tap(_) => Ok(0),
+        }
     }
 }
 

@@ -92,12 +92,6 @@ impl Tap {
         }
         most
     }
-
-    /// None by us: what does not fit the interface's queue the interface counts as dropped.
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as every kind of station")]
-    pub(super) fn missed(&self) -> Result<u64, TrafficError> {
-        Ok(0)
-    }
 }
 
 fn open_here(dev: &str) -> Result<OwnedFd, TrafficError> {

@@ -1,84 +1,45 @@
 //! A guest with two vhost-user ports and the subject between them: DPDK's testpmd with virtio-user forwards everything from
 //! one port to the other, so that what was sent once goes round and round through the subject.
 
-use super::ovs::{Ovs, Wires};
-use super::pollux::Daemon;
-use super::{LOAD_CORE, MAC_A, MAC_B, SWITCH_CORE};
-use crate::failure::{Failure, Result, fail};
+use super::{Middle, RINGS, STARTING, Server};
+use crate::failure::{Result, fail};
 use crate::process::{Job, wait_for};
+use crate::rig::{LOAD_CORE, MAC_A, MAC_B};
 use crate::rounds::{Facts, Findings};
 use crate::world::World;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const STARTING: Duration = Duration::from_secs(20);
 /// testpmd's prompt follows what it was told.
 const ANSWERING: Duration = Duration::from_secs(5);
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Bursts of 32 per port that go round.
 const BURSTS: u32 = 8;
-
-/// What is between the guest's ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Middle {
-    /// Us: a learning domain.
-    Pollux,
-    /// testpmd `io` on net_vhost: a cross-connect that looks at nothing.
-    Testpmd,
-    /// Open vSwitch with DPDK: the NORMAL action, which learns.
-    Ovs,
-}
-
-impl fmt::Display for Middle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pollux => "pollux vhost-user, busy",
-            Self::Testpmd => "testpmd io, net_vhost",
-            Self::Ovs => "ovs dpdkvhostuser",
-        })
-    }
-}
-
-enum Switch {
-    Pollux(Daemon),
-    Other { _job: Job },
-    Ovs { _ovs: Ovs },
-}
+const MTU: u32 = 1500;
 
 /// The guest and the subject.
 pub struct Loop {
     guest: Job,
-    switch: Switch,
+    server: Server,
 }
 
 impl Loop {
     /// Starts the subject, then the guest; frames of `bytes` go round from then on.
     pub fn start(world: &World, middle: Middle, bytes: u32) -> Result<Self> {
-        let directory = match middle {
-            // where it puts its sockets
-            Middle::Ovs => world.directory.join("ovs"),
-            _ => world.directory.clone(),
-        };
-        let sockets = ["vm1", "vm2"].map(|name| directory.join(name));
-        let switch = switch(world, middle, &sockets)?;
-        for socket in &sockets {
-            let there = wait_for(STARTING, || Ok(socket.exists().then_some(())))?;
-            there.ok_or_else(|| Failure(format!("{middle} made no {}", socket.display())))?;
-        }
-        Ok(Self { guest: guest(world, &sockets, bytes)?, switch })
+        let server = Server::start(world, middle, MTU)?;
+        Ok(Self { guest: guest(world, server.sockets(), bytes)?, server })
     }
 
     /// Millions of frames per second that the guest got, over both ports.
     pub fn rate(&mut self, seconds: u32) -> Result<(f64, Facts)> {
         sleep(WARM_UP);
-        let before = self.ledger()?;
+        let before = self.server.ledger()?;
         let (first, at) = (self.received()?, Instant::now());
         sleep(Duration::from_secs(seconds.into()));
         let (last, time) = (self.received()?, at.elapsed().as_secs_f64());
         let mut facts = Facts::new();
-        if let (Some(then), Some(now)) = (before, self.ledger()?) {
+        if let (Some(then), Some(now)) = (before, self.server.ledger()?) {
             let frames = (now.received - then.received).max(1) as f64;
             facts.push(("work ns/frame".to_owned(), (now.work_ns - then.work_ns) / frames));
             facts.push(("drops".to_owned(), (now.dropped() - then.dropped()) as f64));
@@ -87,13 +48,6 @@ impl Loop {
             return fail("nothing goes round: the frames that were sent are lost");
         }
         Ok(((last - first) as f64 / time / 1e6, facts))
-    }
-
-    fn ledger(&self) -> Result<Option<super::Ledger>> {
-        match &self.switch {
-            Switch::Pollux(daemon) => daemon.ledger().map(Some),
-            _ => Ok(None),
-        }
     }
 
     /// Frames the guest has received so far, as it says.
@@ -116,47 +70,9 @@ impl Loop {
     /// Stops the guest, then the subject, and says what can be said of it.
     pub fn end(self) -> Result<Findings> {
         drop(self.guest);
-        match self.switch {
-            // that its guests went is no fault of it
-            Switch::Pollux(daemon) => daemon.close().map(|mut findings| {
-                findings.faults.retain(|fault| !fault.contains("guest is down"));
-                findings
-            }),
-            Switch::Other { .. } | Switch::Ovs { .. } => Ok(Findings::default()),
-        }
+        self.server.inspect()
     }
 }
-
-fn switch(world: &World, middle: Middle, sockets: &[PathBuf; 2]) -> Result<Switch> {
-    for socket in sockets {
-        // of the round before
-        let _not_there = std::fs::remove_file(socket);
-    }
-    let [one, two] = sockets.each_ref().map(|socket| socket.display().to_string());
-    match middle {
-        Middle::Pollux => {
-            let port = |socket: &str| format!("{{ kind: vhost-user, socket: {socket}, domain: lan }}");
-            let yaml = format!(
-                "name: bench\nworkers: [{SWITCH_CORE}]\npoll: busy\ndomains: {{ lan: {{}} }}\nports:\n  a: {}\n  b: {}\n",
-                port(&one),
-                port(&two)
-            );
-            Ok(Switch::Pollux(Daemon::start(world, &yaml)?))
-        }
-        Middle::Testpmd => {
-            let lcores = format!("0@{LOAD_CORE},1@{SWITCH_CORE}");
-            let devices = [format!("--vdev=net_vhost0,iface={one}"), format!("--vdev=net_vhost1,iface={two}")];
-            let eal = super::testpmd::eal(world, &lcores, "switch");
-            let more = ["--", "--forward-mode=io", "--auto-start", "--total-num-mbufs=8192"];
-            let argv = [&eal[..], &[&devices[0], &devices[1]], &more, &RINGS, &["--stats-period", "1000"]].concat();
-            Ok(Switch::Other { _job: Job::start(&world.directory, "testpmd", &argv)? })
-        }
-        Middle::Ovs => Ok(Switch::Ovs { _ovs: Ovs::start(world, Wires::Guests, &[SWITCH_CORE])? }),
-    }
-}
-
-/// Descriptors of each ring, on both sides.
-const RINGS: [&str; 2] = ["--rxd=1024", "--txd=1024"];
 
 fn guest(world: &World, sockets: &[PathBuf; 2], bytes: u32) -> Result<Job> {
     let lcores = format!("0@{LOAD_CORE},1@{LOAD_CORE}");
@@ -166,7 +82,7 @@ fn guest(world: &World, sockets: &[PathBuf; 2], bytes: u32) -> Result<Job> {
     let devices = [device(0, &sockets[0], MAC_A), device(1, &sockets[1], MAC_B)];
     let peers = [format!("--eth-peer=0,{MAC_B}"), format!("--eth-peer=1,{MAC_A}")];
     let size = format!("--txpkts={bytes}");
-    let eal = super::testpmd::eal(world, &lcores, "guest");
+    let eal = crate::rig::testpmd::eal(world, &lcores, "guest");
     let more = ["--", "-i", "--forward-mode=io", "--no-lsc-interrupt", "--total-num-mbufs=8192"];
     let argv = [
         // what it says is wanted at once, although it goes to a file
