@@ -10,25 +10,35 @@
 //! - `adaptive` spins for [`SPIN`] after the last frame, so that at 20 000 frames per second and more it is as quick as
 //!   `busy`. It remembers how the last eight pauses ended: if every one outlasted the spin, spinning is of no use to
 //!   anybody, and it sleeps at once until frames come closer together again.
+//!   On a core that others want (`rivals`) it sleeps at once too: spinning there holds up those whose frames it waits for.
 //! - `economy` sleeps whenever there is nothing to do.
 //!
 //! Not epoll: its entries stay on the sockets' wait queues while the worker is awake, and the kernel would then run the
 //! wakeup path, with its locks, for every frame received and for every frame sent (sock_def_readable,
 //! sock_def_write_space): 6 % of a forwarding core.
 
-use crate::lcore;
+mod rivals;
+
+use crate::lcore::{self, in_cycles};
 use crate::pmd::Backlog;
 use nix::poll::{PollFd, PollTimeout, poll};
+use rivals::Rivals;
 use std::time::Duration;
 
 /// How long an adaptive worker spins after its last frame before it sleeps: the price of one wake-up (20 to 35 µs on the
 /// machines this was measured on), rounded up to the pause between frames at 20 000 per second.
 pub const SPIN: Duration = Duration::from_micros(50);
 
-/// How long a worker leaves the rings alone after it found them all empty. A poll of an AF_XDP ring takes the cache line
-/// of the producer's index away from the core that is filling it, usually the bottleneck: polling without pause made
-/// the sender 14 % slower at 64 bytes than this. Adds half of itself, on average, to the latency of a lone frame.
+/// How long a worker leaves the rings alone after it found them all empty in the middle of a stream. A poll of an AF_XDP
+/// ring takes the cache line of the producer's index away from the core that is filling it, usually the bottleneck:
+/// polling without pause made the sender 14 % slower at 64 bytes than this.
 const PAUSE: Duration = Duration::from_micros(1);
+
+/// The same once nothing has come for [`STREAM`]: half of it, on average, is added to the latency of a lone frame.
+const GLANCE: Duration = Duration::from_nanos(200);
+
+/// Frames further apart than this are no stream whose sender a poll could hold up.
+const STREAM: Duration = Duration::from_micros(3);
 
 /// Looks for completions again after this long if frames are still with the kernel.
 const COMPLETION_WAIT: u16 = 10;
@@ -51,11 +61,14 @@ pub(crate) struct Idle {
     poll: Poll,
     spin: u64,
     pause: u64,
+    glance: u64,
+    stream: u64,
     last_frame: u64,
     /// Nothing was moved since `last_frame`.
     pausing: bool,
     /// How the last eight pauses ended, the latest in the lowest bit: 1 if a frame came within the spin.
     worthwhile: u8,
+    rivals: Rivals,
 }
 
 impl Idle {
@@ -64,9 +77,12 @@ impl Idle {
             poll,
             spin: in_cycles(SPIN),
             pause: in_cycles(PAUSE),
+            glance: in_cycles(GLANCE),
+            stream: in_cycles(STREAM),
             last_frame: lcore::cycles(),
             pausing: false,
             worthwhile: u8::MAX,
+            rivals: Rivals::new(),
         }
     }
 
@@ -82,7 +98,9 @@ impl Idle {
 
     /// Nothing was moved at `now`: lets the senders work for a moment.
     pub(crate) fn pause(&self, now: u64) {
-        while lcore::cycles().wrapping_sub(now) < self.pause {
+        let in_stream = now.wrapping_sub(self.last_frame) < self.stream;
+        let pause = if in_stream { self.pause } else { self.glance };
+        while lcore::cycles().wrapping_sub(now) < pause {
             std::hint::spin_loop();
         }
     }
@@ -92,7 +110,10 @@ impl Idle {
         self.pausing = true;
         let enough = match self.poll {
             Poll::Busy => false,
-            Poll::Adaptive => self.worthwhile == 0 || now.wrapping_sub(self.last_frame) > self.spin,
+            Poll::Adaptive => {
+                let in_vain = self.worthwhile == 0 || now.wrapping_sub(self.last_frame) > self.spin;
+                self.rivals.are_here(now) || in_vain
+            }
             Poll::Economy => true,
         };
         enough && backlog < Backlog::Kick
@@ -107,10 +128,6 @@ impl Idle {
         // EINTR: the loop looks for work either way.
         poll(fds, timeout).is_ok_and(|ready| ready > 0)
     }
-}
-
-fn in_cycles(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos() * u128::from(lcore::hz()) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -49,6 +49,12 @@ pub fn hz() -> u64 {
     })
 }
 
+/// So much time in [`cycles`].
+#[must_use]
+pub fn in_cycles(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(hz()) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

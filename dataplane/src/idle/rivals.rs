@@ -1,0 +1,87 @@
+//! Rivals: others who want a worker's core. Owned by the worker, asked while it has nothing to do.
+//!
+//! A worker that spins on a core somebody else needs takes from its own senders and receivers what they would send and
+//! receive with, and pays for it: when a frame comes at last it has used up its share. Whoever is put off the core while it
+//! still wants it has a rival; the kernel counts that (`nonvoluntary_ctxt_switches`, getrusage(2)).
+
+use crate::lcore::in_cycles;
+use nix::sys::resource::{UsageWho, getrusage};
+use std::time::Duration;
+
+/// The kernel is asked once in this time.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Switches within a window from which on they are no accident. The kernel's own threads put a worker that spins off its core
+/// three or four times in it, somebody who always computes some twenty times, a TCP receiver a thousand times.
+const SEVERAL: i64 = 15;
+/// For how long rivals are believed in after that. While the worker sleeps they have no need to put it off.
+const MEMORY: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Rivals {
+    window: u64,
+    memory: u64,
+    /// When the kernel was asked last, and what it said.
+    asked: Option<(u64, i64)>,
+    /// When there last were any.
+    seen: Option<u64>,
+}
+
+impl Rivals {
+    pub(crate) fn new() -> Self {
+        Self { window: in_cycles(WINDOW), memory: in_cycles(MEMORY), asked: None, seen: None }
+    }
+
+    /// Whether there are any at `now`, in cycles.
+    pub(crate) fn are_here(&mut self, now: u64) -> bool {
+        self.look(now, put_off)
+    }
+
+    fn look(&mut self, now: u64, put_off: impl FnOnce() -> i64) -> bool {
+        match self.asked {
+            Some((at, _)) if now.wrapping_sub(at) < self.window => {}
+            before => {
+                let count = put_off();
+                if before.is_some_and(|(_, then)| count - then >= SEVERAL) {
+                    self.seen = Some(now);
+                }
+                self.asked = Some((now, count));
+            }
+        }
+        self.seen.is_some_and(|seen| now.wrapping_sub(seen) < self.memory)
+    }
+}
+
+/// How often this thread was put off its core so far. A kernel that does not say never did.
+fn put_off() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.involuntary_context_switches())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rivals_are_remembered_and_forgotten() {
+        let mut rivals = Rivals::new();
+        let (window, memory) = (rivals.window, rivals.memory);
+        assert!(!rivals.look(0, || 1000), "what was before is nobody's");
+        assert!(!rivals.look(window, || 1004), "a few are accidents");
+        assert!(rivals.look(2 * window, || 1024));
+        assert!(rivals.look(2 * window + memory - 1, || 1024));
+        assert!(!rivals.look(2 * window + memory, || 1024));
+    }
+
+    #[test]
+    fn the_kernel_is_asked_once_in_a_window() {
+        let mut rivals = Rivals::new();
+        let mut asked = 0;
+        for now in 0..100 {
+            rivals.look(now * rivals.window / 10, || {
+                asked += 1;
+                0
+            });
+        }
+        assert_eq!(asked, 10);
+    }
+}
