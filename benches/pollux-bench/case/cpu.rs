@@ -1,6 +1,6 @@
 //! CPU time per frame at a rate everybody manages.
 
-use super::effort::{self, Calls, Effort, STRETCH, calls_under_load};
+use super::spent::{self, Calls, STRETCH, Spent, calls_under_load};
 use super::{chosen, names};
 use crate::cli::Options;
 use crate::cpu::Ticks;
@@ -84,12 +84,12 @@ fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {
         ("core 1 %".to_owned(), after.ticks.busy_since(before.ticks) * 100.0),
     ];
     if let (Some(now), Some(then)) = (after.ledger, before.ledger) {
-        facts.extend(effort::work(&now, &then));
+        facts.extend(spent::work(&now, &then));
         facts.push(("work ns/frame".to_owned(), (now.work_ns - then.work_ns) / arrived.max(1) as f64));
         facts.push(("sleeps/s".to_owned(), (now.sleeps - then.sleeps) as f64 / seconds));
     }
     let mut cpu_ns = 0.0;
-    if let (Some(now), Some(then)) = (after.effort, before.effort) {
+    if let (Some(now), Some(then)) = (after.spent, before.spent) {
         cpu_ns = now.cpu_ns_since(then);
         facts.push(now.wakeups_since(then, arrived as f64));
     }
@@ -99,7 +99,7 @@ fn span(rig: &Rig, sink: &Sink, time: Duration) -> Result<Span> {
 struct Look {
     at: Instant,
     arrived: u64,
-    effort: Option<Effort>,
+    spent: Option<Spent>,
     ticks: Ticks,
     ledger: Option<Ledger>,
 }
@@ -108,6 +108,6 @@ impl Look {
     fn take(rig: &Rig, sink: &Sink) -> Result<Self> {
         let core = u32::try_from(SWITCH_CORE).during("the switch's core")?;
         let (ledger, arrived) = (rig.ledger()?, sink.count()?);
-        Ok(Self { at: Instant::now(), arrived, effort: Effort::take(rig)?, ticks: Ticks::now(Some(core))?, ledger })
+        Ok(Self { at: Instant::now(), arrived, spent: Spent::take(rig)?, ticks: Ticks::now(Some(core))?, ledger })
     }
 }

@@ -1,6 +1,6 @@
 //! What counters say at one moment, and what two such looks say of the time between.
 
-use super::effort::{Effort, work};
+use super::spent::{Spent, work};
 use crate::failure::Result;
 use crate::rig::{Ledger, Rig};
 use crate::rounds::Facts;
@@ -12,7 +12,7 @@ pub struct Look {
     at: Instant,
     arrived: u64,
     offered: u64,
-    effort: Option<Effort>,
+    spent: Option<Spent>,
     ledger: Option<Ledger>,
 }
 
@@ -20,9 +20,9 @@ impl Look {
     /// Now.
     pub fn take(rig: &Rig, sink: &Sink) -> Result<Self> {
         // the two that make the figure next to each other
-        let (ledger, effort, offered) = (rig.ledger()?, Effort::take(rig)?, offered()?);
+        let (ledger, spent, offered) = (rig.ledger()?, Spent::take(rig)?, offered()?);
         let arrived = sink.count()?;
-        Ok(Self { at: Instant::now(), arrived, offered, effort, ledger })
+        Ok(Self { at: Instant::now(), arrived, offered, spent, ledger })
     }
 
     /// Mpps that arrived, and what else can be said of the time between.
@@ -31,7 +31,7 @@ impl Look {
         let arrived = (self.arrived - before.arrived) as f64;
         let offered = (self.offered - before.offered) as f64;
         let mut facts = vec![("offered Mpps".to_owned(), offered / seconds / 1e6)];
-        if let (Some(now), Some(then)) = (self.effort, before.effort) {
+        if let (Some(now), Some(then)) = (self.spent, before.spent) {
             facts.push(("CPU ns/frame".to_owned(), now.cpu_ns_since(then) / arrived));
             facts.push(now.wakeups_since(then, arrived));
         }

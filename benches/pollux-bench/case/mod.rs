@@ -1,7 +1,6 @@
 //! The cases, run by the inner half.
 
 mod cpu;
-mod effort;
 mod idle;
 mod look;
 mod ping;
@@ -10,6 +9,7 @@ mod reconfig;
 mod rfc2544;
 mod rfc2889;
 mod scale;
+mod spent;
 mod startup;
 mod tcp;
 mod vhost;

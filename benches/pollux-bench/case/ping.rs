@@ -1,7 +1,7 @@
 //! Latency of a round trip.
 
 use super::chosen;
-use super::effort::{Effort, STRETCH, calls_during, work};
+use super::spent::{STRETCH, Spent, calls_during, work};
 use crate::cli::Options;
 use crate::failure::Result;
 use crate::report::{Better, Section, Text, latencies};
@@ -13,7 +13,7 @@ use crate::world::World;
 use std::thread::sleep;
 use std::time::Duration;
 
-const SUBJECTS: [Subject; 11] = [
+const SUBJECTS: [Subject; 12] = [
     Subject::Pollux(Ports::Tap, Poll::Busy),
     Subject::Pollux(Ports::Tap, Poll::Adaptive),
     Subject::Pollux(Ports::Veth, Poll::Busy),
@@ -25,6 +25,7 @@ const SUBJECTS: [Subject; 11] = [
     Subject::XdpRedirect,
     Subject::Bridge,
     Subject::Macvlan,
+    Subject::Direct,
 ];
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -74,9 +75,9 @@ pub fn at_rates(world: &World, options: &Options) -> Result<Section> {
         // neighbours, caches
         echo::at_rate(1_000, Duration::from_millis(100))?;
         // the switch is asked outside of the time measured: answering wakes it
-        let (ledger, before) = (rig.ledger()?, Effort::take(&rig)?);
+        let (ledger, before) = (rig.ledger()?, Spent::take(&rig)?);
         let times = echo::at_rate(rate.0, time)?;
-        let (after, frames) = (Effort::take(&rig)?, frames(&times) as f64);
+        let (after, frames) = (Spent::take(&rig)?, frames(&times) as f64);
         let mut facts = vec![("lowest".to_owned(), quantile(&times, 0.0))];
         if let (Some(then), Some(now)) = (before, after) {
             facts.push(("CPU ns/frame".to_owned(), now.cpu_ns_since(then) / frames));

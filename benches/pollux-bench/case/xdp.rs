@@ -1,7 +1,7 @@
 //! Frames per second from veth to veth.
 
-use super::effort::calls_under_load;
 use super::look::Look;
+use super::spent::calls_under_load;
 use super::{chosen, names};
 use crate::cli::Options;
 use crate::failure::Result;

@@ -5,8 +5,10 @@
 //! learning domains of one process with an `af_xdp` port each at the wire's ends.
 //!
 //! With [`Last::Tap`] the last station is behind a TAP: `t<i>` is the TAP's interface, which the switch uses, and the station
-//! holds the other side. For Pollux it is an `af_xdp` port, whatever the others are.
+//! holds the other side. For Pollux it is an `af_xdp` port, whatever the others are. With [`Last::Guest`] it is a guest at a
+//! vhost-user port, which only Pollux has here.
 
+use super::guests::join;
 use super::pollux::Daemon;
 use super::{Ledger, Poll, Ports, SWITCH_CORE, Subject};
 use crate::failure::{During, Result, fail};
@@ -14,6 +16,7 @@ use crate::process::{ip, wait_for};
 use crate::rounds::Findings;
 use crate::world::{World, add_netns};
 use ::traffic::Station;
+use std::path::Path;
 use std::time::Duration;
 
 const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
@@ -39,6 +42,8 @@ pub enum Last {
     Same,
     /// The far side of a TAP.
     Tap,
+    /// A guest of the switch.
+    Guest,
 }
 
 impl Plan {
@@ -49,7 +54,7 @@ impl Plan {
 
     /// Stations that have an interface in a namespace of theirs; they come first.
     fn inside(self) -> usize {
-        self.stations - usize::from(self.last == Last::Tap)
+        self.stations - usize::from(self.last != Last::Same)
     }
 }
 
@@ -101,7 +106,7 @@ impl Star {
     /// Makes the stations and connects them by `subject`: Pollux or the bridge.
     pub fn build(world: &World, subject: Subject, plan: Plan) -> Result<Self> {
         let Plan { stations, layout, mtu, .. } = plan;
-        let mut wires = Wires::default();
+        let (mut wires, socket) = (Wires::default(), world.directory.join("guest.sock"));
         for station in 0..plan.inside() {
             add_netns(&netns(station))?;
             wires.stations += 1;
@@ -109,12 +114,12 @@ impl Star {
         if !matches!(subject, Subject::Pollux(Ports::Veth | Ports::Tap, _)) {
             wires.pairs(plan.inside(), mtu)?;
         }
-        let last = (plan.last == Last::Tap).then(|| tap(stations - 1, mtu)).transpose()?;
+        let mut last = (plan.last == Last::Tap).then(|| tap(stations - 1, mtu)).transpose()?;
         if layout == Layout::TwoSwitches {
             wires.between()?;
         }
         let daemon = match subject {
-            Subject::Pollux(ports, poll) => Some(Daemon::start(world, &configuration(ports, poll, plan))?),
+            Subject::Pollux(ports, poll) => Some(Daemon::start(world, &configuration(ports, poll, plan, &socket))?),
             Subject::Bridge => {
                 wires.bridge(stations, layout)?;
                 None
@@ -124,6 +129,9 @@ impl Star {
         for station in 0..plan.inside() {
             ip(&format!("-n {} link set {} up", netns(station), dev(station)))?;
             carrier(station)?;
+        }
+        if plan.last == Last::Guest {
+            last = Some(join(&socket)?);
         }
         Ok(Self { daemon, wires, last })
     }
@@ -167,13 +175,16 @@ fn carrier(station: usize) -> Result<()> {
     wait_for(RAISED, up)?.map_or_else(|| fail(format!("{dev} in {netns} has no carrier")), Ok)
 }
 
-fn configuration(ports: Ports, poll: Poll, plan: Plan) -> String {
-    let Plan { stations, layout, mtu, .. } = plan;
+fn configuration(ports: Ports, poll: Poll, plan: Plan, socket: &Path) -> String {
+    let Plan { stations, layout, mtu, last } = plan;
     let domain = |station| if layout == Layout::TwoSwitches && station >= stations / 2 { "far" } else { "lan" };
     let port = |station: usize| {
         let (netns, dev, mac) = (netns(station), dev(station), written(address(station)));
         let ports = if station < plan.inside() { ports } else { Ports::AfXdp };
         let what = match ports {
+            _ if station == plan.inside() && last == Last::Guest => {
+                format!("kind: vhost-user, socket: {}", socket.display())
+            }
             Ports::AfXdp => format!("kind: af_xdp, dev: t{station}"),
             Ports::Veth => format!("kind: veth, netns: {netns}, ifname: {dev}, mac: \"{mac}\""),
             Ports::Tap => format!("kind: tap, netns: {netns}, ifname: {dev}, mac: \"{mac}\""),

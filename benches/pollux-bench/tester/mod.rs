@@ -8,8 +8,7 @@ pub use books::Drops;
 pub use ceiling::{Ceilings, Ends, GENERATOR_BOUND, ends, mtu, one_way};
 
 use crate::failure::{During, Failure, Result};
-use crate::process::wait_for;
-use crate::rig::guests::Server;
+use crate::rig::guests::{Server, join};
 use crate::rig::star::{self, Star};
 use crate::rig::{DEV_A, DEV_B, LOAD_CORE, Ledger, Rig};
 use crate::rounds::Findings;
@@ -18,18 +17,12 @@ use ::traffic::clock::now;
 use ::traffic::live::{self, Flood};
 use ::traffic::search::{Found, Search, Searcher, Shown};
 use ::traffic::trial::QUIET;
-use ::traffic::{Flow, Mac, Outcome, Station, Stream, TrafficError, Trial};
+use ::traffic::{Flow, Mac, Outcome, Station, Stream, Trial};
 use books::Books;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::thread;
-use std::time::Duration;
 use wire::Carrier;
-
-/// For a switch that has made its socket to listen there.
-const LISTENING: Duration = Duration::from_secs(20);
 
 /// Stations at the ends of a rig.
 #[derive(Debug)]
@@ -136,7 +129,7 @@ impl Tester {
 
     /// Connects two guests to a switch.
     pub fn guests(server: Server) -> Result<Self> {
-        let stations = server.sockets().iter().map(|socket| guest(socket)).collect::<Result<_>>()?;
+        let stations = server.sockets().iter().map(|socket| join(socket)).collect::<Result<_>>()?;
         Ok(Self::new(stations, Vec::new(), Middle::Guests(server)))
     }
 
@@ -282,19 +275,6 @@ fn mac(text: &str) -> Mac {
     let bytes = text.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok());
     mac.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
     mac
-}
-
-/// A guest of the switch at `socket`, as soon as it listens.
-fn guest(socket: &Path) -> Result<Station> {
-    let early = |error: &TrafficError| match error {
-        TrafficError::Guest { source, .. } => source.kind() == ErrorKind::ConnectionRefused,
-        _ => false,
-    };
-    let connected = wait_for(LISTENING, || match Station::guest(socket) {
-        Err(error) if early(&error) => Ok(None),
-        done => done.during("a guest").map(Some),
-    })?;
-    connected.ok_or_else(|| Failure(format!("nobody listens at {}", socket.display())))
 }
 
 /// Pins this thread.

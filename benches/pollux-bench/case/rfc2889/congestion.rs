@@ -37,7 +37,7 @@ fn flows(time: u64) -> Vec<Flow> {
     .into()
 }
 
-pub fn measure(tester: &mut Tester, effort: Effort) -> Result<Taken> {
+pub fn measure(tester: &mut Tester, effort: Effort, work: String) -> Result<Taken> {
     tester.limit(D, None);
     let (open, _) = verified(tester, effort)?;
     tester.limit(D, Some(LINE));
@@ -49,7 +49,7 @@ pub fn measure(tester: &mut Tester, effort: Effort) -> Result<Taken> {
     if loss(&open) > 0.0 {
         reading.findings.remarks.push(BUSY.into());
     }
-    Ok(Taken { section: CONGESTION, work: "congestion".into(), reading: Ok(reading) })
+    Ok(Taken { section: CONGESTION, work, reading: Ok(reading) })
 }
 
 /// The first trial in which C loses nothing, or else the last.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 5.1, 5.2, 5.4 meshed traffic | `mesh`, `one to many`, `many to one`, `one way`: rate without loss |
 //! | 5.3 two devices | `two switches`: two domains (or bridges) and a wire |
-//! | 5.5 congestion | `congestion`: loss at a free port beside one that is offered half again its line rate |
+//! | 5.5 congestion | `congestion`: loss at a free port beside one (a TAP's, a guest's) that is offered half again its line rate |
 //! | 5.6 forward pressure, maximum rate | FRMOL and MFR of every rate; an interframe gap to be pressed does not exist |
 //! | 5.7, 5.8 address caching, learning rate | `capacity`, `learning`: until frames to an address show at a third station |
 //! | 5.9 errored frames | `errors`: what short of a wire's errors can be wrong with a frame |
@@ -45,10 +45,10 @@ enum Work {
     Capacity,
     Learning,
     Errors,
-    Congestion,
+    Congestion(Last),
 }
 
-const WORKS: [Work; 10] = [
+const WORKS: [Work; 11] = [
     Work::Rate(Pattern::Mesh),
     Work::Rate(Pattern::OneToMany),
     Work::Rate(Pattern::ManyToOne),
@@ -58,7 +58,8 @@ const WORKS: [Work; 10] = [
     Work::Capacity,
     Work::Learning,
     Work::Errors,
-    Work::Congestion,
+    Work::Congestion(Last::Tap),
+    Work::Congestion(Last::Guest),
 ];
 
 impl fmt::Display for Work {
@@ -68,7 +69,8 @@ impl fmt::Display for Work {
             Self::Capacity => f.write_str("capacity"),
             Self::Learning => f.write_str("learning"),
             Self::Errors => f.write_str("errors"),
-            Self::Congestion => f.write_str("congestion"),
+            Self::Congestion(Last::Guest) => f.write_str("congestion, guest"),
+            Self::Congestion(_) => f.write_str("congestion"),
         }
     }
 }
@@ -79,9 +81,14 @@ impl Work {
         let plan = Plan::of(STATIONS);
         match self {
             Self::Rate(Pattern::TwoSwitches) => Plan { layout: Layout::TwoSwitches, ..plan },
-            Self::Congestion => Plan { last: Last::Tap, ..plan },
+            Self::Congestion(last) => Plan { last, ..plan },
             _ => plan,
         }
+    }
+
+    /// Whether the subject has what it needs: a bridge has no guests.
+    fn fits(self, subject: Subject) -> bool {
+        self != Self::Congestion(Last::Guest) || matches!(subject, Subject::Pollux(..))
     }
 }
 
@@ -99,6 +106,9 @@ pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
     let effort = Effort::of(options);
     let course = Course { rounds: options.rounds, subjects: &subjects, works: &WORKS };
     course.run_all(&mut sections, |subject, work| {
+        if !work.fits(*subject) {
+            return Ok(Vec::new());
+        }
         let star = Star::build(world, *subject, work.plan())?;
         let mut tester = Tester::around(star, STATIONS)?;
         tester.trial(greetings())?;
@@ -107,7 +117,7 @@ pub fn measure(world: &World, options: &Options) -> Result<Vec<Section>> {
             Work::Capacity => vec![learning::capacity(&mut tester, options)?],
             Work::Learning => vec![learning::rate(&mut tester, effort)?],
             Work::Errors => errors::all(&mut tester)?,
-            Work::Congestion => vec![congestion::measure(&mut tester, effort)?],
+            Work::Congestion(_) => vec![congestion::measure(&mut tester, effort, work.to_string())?],
         };
         let findings = tester.close()?;
         if let Some(Ok(reading)) = taken.first_mut().map(|taken| &mut taken.reading) {
@@ -153,8 +163,8 @@ fn sections(subjects: &[Subject]) -> Vec<Section> {
         section("rfc2889 errored frames", "Share of wrong frames that arrived anywhere.", "%", Better::Less),
         section(
             "rfc2889 congestion",
-            "Share of frames lost at a free port (head-of-line blocking) while another, a TAP that takes 50 000 frames per second, \
-             is offered 75 000. Latency is the free port's; `open`: the same frames while the other takes them all.",
+            "Share of frames lost at a free port (head-of-line blocking) while another, a TAP's or a guest's that takes 50 000 frames \
+             per second, is offered 75 000. Latency is the free port's; `open`: the same frames while the other takes them all.",
             "%",
             Better::Less,
         ),

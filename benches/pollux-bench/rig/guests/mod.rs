@@ -7,12 +7,14 @@ pub use circuit::Loop;
 use super::ovs::{Ovs, Wires};
 use super::pollux::{Daemon, Ledger};
 use super::{LOAD_CORE, SWITCH_CORE};
-use crate::failure::{Failure, Result};
+use crate::failure::{During, Failure, Result};
 use crate::process::{Job, wait_for};
 use crate::rounds::Findings;
 use crate::world::World;
+use ::traffic::{Station, TrafficError};
 use std::fmt;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const STARTING: Duration = Duration::from_secs(20);
@@ -127,4 +129,17 @@ fn testpmd(world: &World, [one, two]: &[String; 2]) -> Result<Job> {
     let more = ["--", "--forward-mode=io", "--auto-start", "--total-num-mbufs=8192"];
     let argv = [&eal[..], &[&devices[0], &devices[1]], &more, &RINGS, &["--stats-period", "1000"]].concat();
     Job::start(&world.directory, "testpmd", &argv)
+}
+
+/// A guest of the switch at `socket`, as soon as it listens.
+pub fn join(socket: &Path) -> Result<Station> {
+    let early = |error: &TrafficError| match error {
+        TrafficError::Guest { source, .. } => source.kind() == ErrorKind::ConnectionRefused,
+        _ => false,
+    };
+    let connected = wait_for(STARTING, || match Station::guest(socket) {
+        Err(error) if early(&error) => Ok(None),
+        done => done.during("a guest").map(Some),
+    })?;
+    connected.ok_or_else(|| Failure(format!("nobody listens at {}", socket.display())))
 }

@@ -19,12 +19,12 @@ pub const STRETCH: Duration = Duration::from_millis(200);
 
 /// What the scheduler has counted of the switch's process.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
+pub struct Spent {
     cpu_ns: u64,
     waits: u64,
 }
 
-impl Effort {
+impl Spent {
     /// So far; none if the kernel is the switch.
     pub fn take(rig: &Rig) -> Result<Option<Self>> {
         let of = |pid| Ok(Self { cpu_ns: cpu::of_process(pid)?, waits: cpu::waits_of_process(pid)? });
