@@ -43,7 +43,9 @@ impl Rivals {
             Some((at, _)) if now.wrapping_sub(at) < self.window => {}
             before => {
                 let count = put_off();
-                if before.is_some_and(|(_, then)| count - then >= SEVERAL) {
+                // a worker that was busy for long asks late
+                let windows = |at| i64::try_from(now.wrapping_sub(at) / self.window).unwrap_or(i64::MAX);
+                if before.is_some_and(|(at, then)| (count - then) / windows(at).max(1) >= SEVERAL) {
                     self.seen = Some(now);
                 }
                 self.asked = Some((now, count));
@@ -71,6 +73,15 @@ mod tests {
         assert!(rivals.look(2 * window, || 1140));
         assert!(rivals.look(2 * window + memory - 1, || 1140));
         assert!(!rivals.look(2 * window + memory, || 1140));
+    }
+
+    #[test]
+    fn what_came_together_over_a_long_time_is_no_rival() {
+        let mut rivals = Rivals::new();
+        let window = rivals.window;
+        assert!(!rivals.look(0, || 0));
+        assert!(!rivals.look(100 * window, || 400));
+        assert!(rivals.look(110 * window, || 1400));
     }
 
     #[test]

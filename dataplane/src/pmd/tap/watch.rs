@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Empty reads in a row before the queue is armed: arming costs about as much as three of them, and a queue in use is
-/// found empty some hundred times between two frames 50 µs apart.
+/// found empty some 70 times between two round trips 50 µs apart.
 const PATIENCE: u32 = 128;
 /// Entries of the ring: one to arm, one to disarm.
 const ENTRIES: u32 = 2;
