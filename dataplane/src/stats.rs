@@ -1,4 +1,4 @@
-//! Counters and the table of drop reasons.
+//! Counters, and the reasons for which frames are dropped.
 //!
 //! Each worker counts on its own cache lines with plain loads and stores; the reader sums over workers. So that
 //! frames are conserved, every frame that enters is counted once as received, and leaves as exactly one of
@@ -6,197 +6,11 @@
 //!
 //! `Σ rx_frames + Σ flood_copies = Σ tx_frames + Σ drops` over all ports, whenever nothing is in flight.
 
+mod reason;
+
+pub use reason::DropReason;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Why a frame was dropped; each reason is declared once, here, with its name and its text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum DropReason {
-    /// See [`DropReason::text`]; so for all.
-    Runt,
-    /// Longer than the domain's MTU allows.
-    Oversize,
-    /// Source is a group address or zero.
-    BadSource,
-    /// Offload header contradicts the frame.
-    BadOffload,
-    /// The kernel cut the frame short.
-    Truncated,
-    /// PAUSE never crosses a bridge.
-    Pause,
-    /// The destination was learned on the port the frame came from.
-    SamePort,
-    /// Nobody else in the domain.
-    NoDestination,
-    /// Pool exhausted.
-    NoMbuf,
-    /// Egress queue full.
-    TxFull,
-    /// Ring to the worker that owns the egress port full.
-    RingFull,
-    /// The kernel refused the frame.
-    TxError,
-    /// The egress port was removed meanwhile.
-    PortGone,
-    /// The egress port has no carrier or is closed.
-    LinkDown,
-    /// A descriptor from outside that is not to be believed.
-    BadDescriptor,
-    /// Of a VLAN that the ingress port is not in.
-    VlanDenied,
-    /// Untagged where there is no native VLAN.
-    VlanUntagged,
-    /// Of a VLAN that the egress port is not in.
-    VlanEgress,
-    /// A VLAN tag without the rest.
-    BadTag,
-    /// A VLAN tag does not fit in front.
-    NoHeadroom,
-    /// Between two isolated ports.
-    Isolated,
-    /// A stranger on a locked port.
-    Locked,
-    /// To or from a filtered address.
-    Filtered,
-    /// A reserved group address that does not pass.
-    ControlProtocol,
-    /// The port is down.
-    PortDown,
-    /// The port is blocked because of a loop.
-    Blocked,
-    /// A probe of our own, home again.
-    LoopProbe,
-    /// Sent by who listens to a mirror.
-    MirrorPort,
-    /// Beyond the rate of broadcast.
-    StormBroadcast,
-    /// Beyond the rate of multicast.
-    StormMulticast,
-    /// Beyond the rate of unknown unicast.
-    StormUnknown,
-    /// An address that moves too often.
-    MacMove,
-    /// A source that port security does not list.
-    Insecure,
-    /// A group nobody is in.
-    NoMember,
-    /// A membership message that contradicts itself.
-    BadMembership,
-    /// An address nobody owns.
-    NoOwner,
-    /// Reflected, for a private port.
-    PrivateReflected,
-    /// A source list's own (NODST).
-    SourceOnly,
-    /// Beyond the broadcast limit of macvlan.
-    BroadcastQueue,
-}
-
-impl DropReason {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Runt,
-        Self::Oversize,
-        Self::BadSource,
-        Self::BadOffload,
-        Self::Truncated,
-        Self::Pause,
-        Self::SamePort,
-        Self::NoDestination,
-        Self::NoMbuf,
-        Self::TxFull,
-        Self::RingFull,
-        Self::TxError,
-        Self::PortGone,
-        Self::LinkDown,
-        Self::BadDescriptor,
-        Self::VlanDenied,
-        Self::VlanUntagged,
-        Self::VlanEgress,
-        Self::BadTag,
-        Self::NoHeadroom,
-        Self::Isolated,
-        Self::Locked,
-        Self::Filtered,
-        Self::ControlProtocol,
-        Self::PortDown,
-        Self::Blocked,
-        Self::LoopProbe,
-        Self::MirrorPort,
-        Self::StormBroadcast,
-        Self::StormMulticast,
-        Self::StormUnknown,
-        Self::MacMove,
-        Self::Insecure,
-        Self::NoMember,
-        Self::BadMembership,
-        Self::NoOwner,
-        Self::PrivateReflected,
-        Self::SourceOnly,
-        Self::BroadcastQueue,
-    ];
-
-    /// Number of reasons.
-    pub const COUNT: usize = 39;
-
-    /// The name in `stats -j`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.entry().0
-    }
-
-    /// What it means, for people.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        self.entry().1
-    }
-
-    const fn entry(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Runt => ("runt", "shorter than an Ethernet header"),
-            Self::Oversize => ("oversize", "longer than the MTU allows"),
-            Self::BadSource => ("bad_source", "source address is multicast or zero"),
-            Self::BadOffload => ("bad_offload", "offload header contradicts the frame"),
-            Self::Truncated => ("truncated", "cut short on the way in"),
-            Self::Pause => ("pause", "802.3 PAUSE is never forwarded"),
-            Self::SamePort => ("same_port", "destination is behind the port it came from"),
-            Self::NoDestination => ("no_destination", "no other port in the domain"),
-            Self::NoMbuf => ("no_mbuf", "pool exhausted"),
-            Self::TxFull => ("tx_full", "transmit queue full"),
-            Self::RingFull => ("ring_full", "ring to the owning worker full"),
-            Self::TxError => ("tx_error", "refused by the kernel"),
-            Self::PortGone => ("port_gone", "port removed while the frame was on its way"),
-            Self::LinkDown => ("link_down", "port without carrier"),
-            Self::BadDescriptor => ("bad_descriptor", "descriptor that names no frame of ours"),
-            Self::VlanDenied => ("vlan_denied", "the port is not in the frame's VLAN"),
-            Self::VlanUntagged => ("vlan_untagged", "untagged, and the port has no native VLAN"),
-            Self::VlanEgress => ("vlan_egress", "the destination's port is not in the VLAN"),
-            Self::BadTag => ("bad_tag", "VLAN tag cut short"),
-            Self::NoHeadroom => ("no_headroom", "no room in front of the frame for a VLAN tag"),
-            Self::Isolated => ("isolated", "both ports are isolated"),
-            Self::Locked => ("locked", "source address unknown on a locked port"),
-            Self::Filtered => ("filtered", "an address of the frame is filtered"),
-            Self::ControlProtocol => ("control_protocol", "layer-2 control protocol that the port does not pass"),
-            Self::PortDown => ("port_down", "port administratively down"),
-            Self::Blocked => ("blocked", "port blocked because of a loop"),
-            Self::LoopProbe => ("loop_probe", "loop probe that came home"),
-            Self::MirrorPort => ("mirror_port", "ports that mirrors end at take no frames"),
-            Self::StormBroadcast => ("storm_broadcast", "storm control: broadcast"),
-            Self::StormMulticast => ("storm_multicast", "storm control: multicast"),
-            Self::StormUnknown => ("storm_unknown_unicast", "storm control: unknown unicast"),
-            Self::MacMove => ("mac_move", "address held on another port because it moved too often"),
-            Self::Insecure => ("insecure", "port security: source address not allowed"),
-            Self::NoMember => ("no_member", "no port has asked for the multicast group"),
-            Self::BadMembership => ("bad_membership", "malformed IGMP or MLD message"),
-            Self::NoOwner => ("no_owner", "no macvlan port owns the address"),
-            Self::PrivateReflected => {
-                ("private_reflected", "a sibling's frame, sent back by the wire, for a private port")
-            }
-            Self::SourceOnly => ("source_only", "taken by source list, and by nobody else"),
-            Self::BroadcastQueue => ("broadcast_queue", "more broadcast from the wire than the limit"),
-        }
-    }
-}
 
 /// A count with one writer: a load and a store, no locked instruction.
 #[derive(Debug, Default)]
@@ -380,18 +194,6 @@ pub struct WorkerStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_lists_each_reason_once_and_in_order() {
-        for (i, reason) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, i);
-            assert!(!reason.text().is_empty());
-        }
-        let mut names: Vec<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), DropReason::COUNT);
-    }
 
     #[test]
     fn a_port_balances_when_every_frame_ended_once() {
