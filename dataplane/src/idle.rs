@@ -40,8 +40,8 @@ const GLANCE: Duration = Duration::from_nanos(200);
 /// Frames further apart than this are no stream whose sender a poll could hold up.
 const STREAM: Duration = Duration::from_micros(3);
 
-/// Looks for completions again after this long if frames are still with the kernel.
-const COMPLETION_WAIT: u16 = 10;
+/// Looks again after this many milliseconds if frames are still with the kernel, or a queue needs some of the pool.
+const BACKLOG_WAIT: u16 = 10;
 
 /// How a worker waits for frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,11 +119,11 @@ impl Idle {
         enough && backlog < Backlog::Kick
     }
 
-    /// Sleeps until one of `fds` is ready, or until it is time to look for completions; true if something was ready.
+    /// Sleeps until one of `fds` is ready, or until it is time to look after the backlog; true if something was ready.
     pub(crate) fn sleep(fds: &mut [PollFd<'_>], backlog: Backlog) -> bool {
         let timeout = match backlog {
             Backlog::None => PollTimeout::NONE,
-            Backlog::Completing | Backlog::Kick => PollTimeout::from(COMPLETION_WAIT),
+            Backlog::Starved | Backlog::Completing | Backlog::Kick => PollTimeout::from(BACKLOG_WAIT),
         };
         // EINTR: the loop looks for work either way.
         poll(fds, timeout).is_ok_and(|ready| ready > 0)
@@ -172,5 +172,11 @@ mod tests {
         let mut idle = Idle::new(Poll::Economy);
         assert!(!idle.is_tired(idle.last_frame, Backlog::Kick));
         assert!(idle.is_tired(idle.last_frame, Backlog::Completing));
+    }
+
+    #[test]
+    fn a_queue_that_needs_frames_of_the_pool_is_looked_after_though_no_descriptor_is_ready() {
+        // would sleep for ever
+        assert!(!Idle::sleep(&mut [], Backlog::Starved));
     }
 }

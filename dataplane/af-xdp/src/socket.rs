@@ -31,7 +31,8 @@ pub struct Queue {
 pub enum Wakeup {
     /// The kernel did what it could.
     Done,
-    /// Not all of it, now (`EAGAIN`, `EBUSY`, `ENOBUFS`, `EINTR`): kick again at the next turn, if there is a backlog.
+    /// Not all of it, now (`EAGAIN`, `EBUSY`, `ENOBUFS`, `ENOMEM`, `EINTR`), which passes: kick again at the next turn, if
+    /// there is a backlog.
     Again,
     /// The interface is down (`ENETDOWN`): nothing moves until it is up.
     Down,
@@ -46,7 +47,7 @@ impl Wakeup {
     fn from_errno(errno: c_int) -> Self {
         match errno {
             0 => Wakeup::Done,
-            libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR => Wakeup::Again,
+            libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM | libc::EINTR => Wakeup::Again,
             libc::ENETDOWN => Wakeup::Down,
             libc::ENXIO | libc::ENODEV | libc::EBADF => Wakeup::Gone,
             other => Wakeup::Refused(other),
@@ -126,7 +127,9 @@ mod tests {
     #[test]
     fn errnos_fall_into_the_cases_a_worker_acts_on() {
         assert_eq!(Wakeup::from_errno(0), Wakeup::Done);
-        assert_eq!(Wakeup::from_errno(libc::EAGAIN), Wakeup::Again);
+        for shortage in [libc::EAGAIN, libc::EBUSY, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(Wakeup::from_errno(shortage), Wakeup::Again);
+        }
         assert_eq!(Wakeup::from_errno(libc::ENETDOWN), Wakeup::Down);
         assert_eq!(Wakeup::from_errno(libc::ENXIO), Wakeup::Gone);
         assert_eq!(Wakeup::from_errno(libc::EOVERFLOW), Wakeup::Refused(libc::EOVERFLOW));

@@ -104,6 +104,12 @@ impl Kernel {
         let mut byte = [0];
         std::iter::from_fn(|| self.kicks.recv(&mut byte).ok()).count()
     }
+
+    /// How often the queue asked for its fill ring to be looked at ([`Socket::wakeup_rx`]) since the last call: each took
+    /// a datagram out of a buffer that was full.
+    pub fn rx_wakeups(&self) -> usize {
+        std::iter::from_fn(|| self.kicks.send(&[]).ok()).count()
+    }
 }
 
 /// A queue with four rings of `size` entries, and the kernel's side of it.
@@ -121,7 +127,9 @@ pub fn queue(size: u32) -> io::Result<(Queue, Kernel)> {
     let ((rx_in, rx), (tx, tx_out)) = (connected(size), connected(size));
     let ((fill, fill_out), (completion_in, completion)) = (connected(size), connected(size));
     let queue = Queue { rx, tx, fill, completion, socket: Socket::new(ours.into(), Vec::new()) };
-    Ok((queue, Kernel { rx: rx_in, tx: tx_out, fill: fill_out, completion: completion_in, kicks }))
+    let kernel = Kernel { rx: rx_in, tx: tx_out, fill: fill_out, completion: completion_in, kicks };
+    kernel.rx_wakeups();
+    Ok((queue, kernel))
 }
 
 #[cfg(all(test, not(loom)))]

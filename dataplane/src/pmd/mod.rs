@@ -27,14 +27,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use tap::Tap;
 use vhost::Vhost;
 
-/// What a queue still has to do with frames it took for transmission.
+/// What a queue still has to do when nothing arrives, the least urgent first: no descriptor wakes the worker for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backlog {
     /// Nothing.
     None,
-    /// The kernel has them and will complete them.
+    /// Its fill ring lacks frames, as the pool was empty: with none at all nothing is ever received. Other workers free
+    /// some sooner or later, and that wakes nobody.
+    Starved,
+    /// The kernel has frames to transmit and will complete them.
     Completing,
-    /// The kernel has to be kicked again.
+    /// The kernel has to be kicked again to transmit.
     Kick,
 }
 

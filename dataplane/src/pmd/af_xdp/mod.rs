@@ -80,13 +80,14 @@ impl AfXdp {
         if self.fill_deficit > 0 {
             self.refill(mem);
         }
+        let starved = if self.fill_deficit > 0 { Backlog::Starved } else { Backlog::None };
         if self.in_flight == 0 {
-            return Backlog::None;
+            return starved;
         }
         let kicked = self.kick();
         self.reap(mem);
         match (kicked, self.in_flight) {
-            (_, 0) => Backlog::None,
+            (_, 0) => starved,
             (true, _) => Backlog::Completing,
             (false, _) => Backlog::Kick,
         }

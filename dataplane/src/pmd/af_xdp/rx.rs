@@ -42,7 +42,18 @@ impl AfXdp {
         if self.fill_deficit >= REAP {
             self.refill(mem);
         }
+        if n == 0 {
+            self.kick_rx();
+        }
         burst.len()
+    }
+
+    /// One system call if the driver has run out of empty frames and waits to be told of new ones. It may say so at any
+    /// moment after the ring was filled, so it is looked at whenever nothing has come.
+    fn kick_rx(&self) {
+        if self.queue.fill.needs_wakeup() {
+            self.queue.socket.wakeup_rx();
+        }
     }
 
     /// One descriptor: a frame, or a segment of one.
@@ -103,9 +114,7 @@ impl AfXdp {
         }
         self.queue.fill.submit(n);
         self.fill_deficit -= n;
-        if self.queue.fill.needs_wakeup() {
-            self.queue.socket.wakeup_rx();
-        }
+        self.kick_rx();
     }
 }
 

@@ -209,3 +209,35 @@ fn a_partial_checksum_is_asked_for_on_the_first_descriptor_only() {
     assert_eq!(asked, [true, false, false]);
     rig.close();
 }
+
+#[test]
+fn a_queue_whose_fill_ring_lacks_frames_says_so_until_it_is_full_again() {
+    let mut rig = Rig::new(1500);
+    let mut held: Vec<Mbuf> = std::iter::from_fn(|| rig.mem.alloc()).collect();
+    for _ in 0..200 {
+        rig.arrive(&[60]);
+    }
+    for _ in 0..7 {
+        let mut burst = Burst::new();
+        rig.queue.rx_burst(&mut burst, &mut rig.mem, &rig.stats);
+        held.extend(burst);
+    }
+    assert_eq!((rig.queue.flush(&mut rig.mem), rig.kernel.fill.peek(256)), (Backlog::Starved, 0));
+    held.drain(..100).for_each(|mbuf| rig.mem.free(mbuf));
+    assert_eq!((rig.queue.flush(&mut rig.mem), rig.kernel.fill.peek(256)), (Backlog::Starved, 100));
+    held.drain(..).for_each(|mbuf| rig.mem.free(mbuf));
+    assert_eq!((rig.queue.flush(&mut rig.mem), rig.kernel.fill.peek(256)), (Backlog::None, 200));
+    rig.close();
+}
+
+#[test]
+fn a_driver_that_waits_for_frames_is_kicked_though_none_arrive() {
+    let mut rig = Rig::new(1500);
+    let asked = |rig: &mut Rig| (rig.receive(), rig.kernel.rx_wakeups()).1;
+    assert_eq!(asked(&mut rig), 0);
+    rig.kernel.fill.set_needs_wakeup(true);
+    assert_eq!(asked(&mut rig), 1);
+    rig.kernel.fill.set_needs_wakeup(false);
+    assert_eq!(asked(&mut rig), 0);
+    rig.close();
+}
