@@ -1,8 +1,18 @@
-//! A rig: two stations in namespaces of their own, and the subject between them.
+//! A rig: two stations in namespaces of their own, and the subject that connects them.
 //!
-//! Station A owns `v1` in namespace plxb-a, station B owns `w1` in plxb-b, whatever lies between. The peers get a veth
-//! pair to each station (`v0` and `w0` are their ends); Pollux gets the same pairs by `af_xdp`, or makes its own
+//! Station A owns `v1` in namespace plxb-a, station B owns `w1` in plxb-b, whatever the subject is. The peers get a veth
+//! pair to each station (`v0` and `w0` are their ends). Pollux gets the same pairs by `af_xdp`, or creates its own
 //! interfaces (`tap`, `veth`).
+//!
+//! To add a peer:
+//! - add a variant to [`Subject`], with the name that tables show;
+//! - make its interfaces in `wiring`;
+//! - write `rig/PEER.rs`, which starts it on core 1 and ends it when dropped. Its database, sockets and configuration are in
+//!   a directory of the run ([`World`]), never the system's;
+//! - add it to the `SUBJECTS` of the cases it supports, and to `chosen` (`case/mod.rs`) if it may be missing;
+//! - add its package to `PEERS` in the Makefile. A peer without a package is measured where its binary is named, as VPP is.
+//!
+//! If a peer works only with a feature turned off, the title of the section says so.
 
 mod change;
 pub mod crowd;
