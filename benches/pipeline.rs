@@ -2,7 +2,7 @@
 //!
 //! Criterion prints time per frame; `cargo bench --bench pipeline` ends with cycles per frame of the time-stamp
 //! counter, medians of 101 rounds: first the plain path at bursts of 1, 8 and 32, then what each feature of layer 2
-//! makes of it, at 32. What a feature costs is the difference to the line it is compared with.
+//! costs, at 32. The cost of a feature is the difference to the line it is compared with.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pipeline_cases::{Case, Pipeline, features};

@@ -1,14 +1,14 @@
 //! Two runs compared: what got slower beyond the noise.
 //!
-//! A figure is compared with the same subject's and work's of the run before. Three things are taken off first:
+//! A figure is compared with that of the same subject and work in the run before. Three things are subtracted first:
 //!
-//! - **Drift**: the peers did not change between the runs, so what their figures for the same work changed by (median)
-//!   is the machine's doing, and everybody's figures are freed of it.
-//! - **Noise**: the interquartile range of the rounds over their median, of both runs together; and the peers' (median
-//!   of them), by which the drift is known no better.
-//! - **Grain**: differences too small for anybody to care, by section; and 5 % of anything.
+//! - **Drift**: the peers did not change between the runs, so the change of their figures for the same work (median) is due
+//!   to the machine. It is removed from all figures.
+//! - **Noise**: the interquartile range of the rounds over their median, of both runs together; and that of the peers (median),
+//!   which limits how well the drift is known.
+//! - **Grain**: differences too small to matter, by section; at least 5 %.
 //!
-//! With fewer than three rounds there is no spread to judge by, and nothing is said.
+//! With fewer than three rounds there is no spread, and nothing is judged.
 
 use crate::failure::{Result, fail};
 use crate::report::{Better, Results, Section, Series, figure};

@@ -1,4 +1,4 @@
-//! What went wrong, in words.
+//! Errors, in words.
 
 use std::fmt::{self, Display};
 

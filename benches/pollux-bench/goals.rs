@@ -149,7 +149,7 @@ const AIMS: [Aim; 11] = [
 /// Whether a goal is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Met {
-    /// It was not measured, or nobody to compare with.
+    /// It was not measured, or there is no peer to compare with.
     Unknown,
     /// It is.
     Yes,

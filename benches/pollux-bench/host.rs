@@ -1,4 +1,4 @@
-//! What machine this is, and whether anybody else is using it.
+//! Facts of the machine, and whether it is busy.
 
 use crate::cpu::Ticks;
 use crate::failure::{During, Result, fail};
@@ -160,7 +160,7 @@ fn commit() -> Option<String> {
     Some(format!("{}{dirty}", commit.trim()))
 }
 
-/// What is missing is said: nobody should wonder why a peer is not in a table.
+/// Says which peers are missing, so that their absence from a table is explained.
 fn package(name: &str) -> Option<String> {
     let version = run(&["dpkg-query", "-W", "-f", "${Version}", name]);
     Some(version.unwrap_or_else(|_| format!("package {name} is not installed")))

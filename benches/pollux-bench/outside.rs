@@ -1,4 +1,4 @@
-//! The outer half: looks at the machine, reserves what is the whole machine's, starts the inner half, gives back.
+//! The outer half: examines the machine, reserves huge pages, starts the inner half, and gives back what it reserved.
 
 use crate::cli::{Cli, Command as Case};
 use crate::failure::{During, Result, fail};
@@ -56,7 +56,7 @@ pub fn results_in(directory: &Path) -> PathBuf {
     directory.join("results.json")
 }
 
-/// Gives the user what was asked for. There is nothing to give if the inner half ended before it had measured anything,
+/// Hands over the results. There are none if the inner half ended before it had measured anything,
 /// and only a part if it ended, or was made to, before it was done.
 fn hand_over(cli: &Cli, directory: &Path) -> Result<()> {
     let file = results_in(directory);

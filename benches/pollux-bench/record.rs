@@ -1,6 +1,6 @@
-//! What was measured so far, in a file that is whole at every moment: a run that is interrupted or dies leaves it behind.
+//! The results so far, in a file that is complete at every moment. An interrupted run leaves it behind.
 //!
-//! There is one per process, as there is one run: a course knows its section, and not what was measured before it.
+//! There is one record per process, which is one run; a single measurement only knows its own section.
 
 use crate::failure::{During, Result};
 use crate::report::{Results, Section};

@@ -103,7 +103,7 @@ impl<S: Display, W: Display> Course<'_, S, W> {
         progress.finish_and_clear();
     }
 
-    /// A bar with the time that remains; nothing where nobody looks (standard error is no terminal).
+    /// A bar with the time that remains; nothing if standard error is not a terminal.
     fn progress(&self, name: &str) -> ProgressBar {
         let readings = u64::from(self.rounds) * (self.works.len() * self.subjects.len()) as u64;
         let bar = ProgressBar::new(readings).with_prefix(name.to_owned());

@@ -70,7 +70,7 @@ pub fn pollux_binary() -> Result<PathBuf> {
     })
 }
 
-/// Makes a namespace in which nobody speaks unasked.
+/// Makes a namespace that sends no frame by itself.
 pub fn add_netns(name: &str) -> Result<()> {
     ip(&format!("netns add {name}"))?;
     ip(&format!("-n {name} link set lo up"))?;

@@ -2,7 +2,7 @@
 //! of the run's own. Needs root.
 //!
 //! One thread sends a batch through the kernel to a TAP (UDP, with USO for 60 KB frames) and takes it out again, or
-//! writes frames that the kernel drops at once (an address that is nobody's). Each way has a TAP of its own, and every
+//! writes frames that the kernel drops at once (to an unused address). Each way has a TAP of its own, and every
 //! round measures all of them one after the other: the tables show medians over the rounds, and the median of the
 //! ratios to the first way within a round.
 

@@ -146,7 +146,7 @@ impl Memory {
     /// Writes `bytes` to the start of slot `i`.
     pub fn fill(&self, i: usize, bytes: &[u8]) {
         assert!(bytes.len() <= SLOT);
-        // SAFETY: a slot has SLOT bytes of the arena, and nobody else uses them now.
+        // SAFETY: a slot has SLOT bytes of the arena, and no other code uses them now.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.slot(i), bytes.len()) }
     }
 
@@ -159,7 +159,7 @@ impl Memory {
     }
 }
 
-/// A frame to an address that is nobody's, with the header in front: TCP to be segmented, if long.
+/// A frame to an unused address, with the header in front: TCP to be segmented, if long.
 pub fn frame_for_nobody(frame: Frame) -> Vec<u8> {
     let mut bytes = vec![0; HEADER + frame.len()];
     let (header, frame_bytes) = bytes.split_at_mut(HEADER);

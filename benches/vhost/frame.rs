@@ -1,4 +1,4 @@
-//! The frames that go round: what the guest writes, header and all.
+//! The frames that circulate, as the guest writes them, with their virtio_net_hdr.
 
 /// Bytes of a virtio_net_hdr.
 pub const HEADER: usize = 12;

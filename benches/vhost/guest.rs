@@ -155,7 +155,7 @@ impl Guest {
                 continue;
             }
             let other = 1 - port;
-            // what the other port has sent comes home first
+            // first take back the buffers that the other port has sent
             while self.rings[other][1].used != self.used(other, 1) {
                 let id = self.take(other, 1);
                 let buffer = self.held[other][1][usize::from(id)];

@@ -1,13 +1,13 @@
-//! A vhost-user port in memory: what a frame costs from the guest's ring through the switch into the other guest's ring.
+//! vhost-user ports in memory: the cost of a frame from one guest's ring through the switch into the other's.
 //!
-//! Two ports of one guest, split rings of 1024 descriptors, frames that go round for ever, as between testpmd's virtio-user
-//! `io` and the switch (`pollux-bench vhost`), but without either process:
+//! Two ports of one guest, split rings of 1024 descriptors, and frames that circulate, as between testpmd's virtio-user `io`
+//! and the switch (`pollux-bench vhost`), but without either process:
 //!
 //! - *alone*: guest and switch take turns on one core. What remains is instructions, and misses of that core's caches.
 //! - *beside*: the guest runs on a core of its own. Every line travels between the cores, as it does in use.
 //!
 //! Cycles of the time-stamp counter per frame, by step; medians of the rounds. Every frame is copied twice; the last column
-//! holds its bits per second against what two plain copies of as many bytes, over as much memory, would reach.
+//! compares its bits per second with two plain copies of as many bytes, over as much memory.
 
 mod frame;
 mod guest;

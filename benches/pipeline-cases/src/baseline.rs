@@ -1,4 +1,4 @@
-//! What the pipeline is held against: the same bursts, and less done with them.
+//! Baselines of the pipeline: the same bursts, with less work per frame.
 
 use crate::median;
 use dataplane::lcore;

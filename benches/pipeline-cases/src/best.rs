@@ -1,5 +1,5 @@
-//! The fewest cycles of the time-stamp counter that any sample of a bench took: what a frame budget is written in, and free
-//! of the noise of whatever else the machine was doing.
+//! The fewest cycles of the time-stamp counter that any sample of a bench took. Frame budgets are written in cycles, and the
+//! minimum is free of the noise of other processes.
 
 use dataplane::lcore;
 use std::time::{Duration, Instant};

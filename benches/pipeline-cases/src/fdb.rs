@@ -1,4 +1,4 @@
-//! The forwarding table alone: what a frame costs there, its source learned (again) and its destination looked up.
+//! The forwarding table alone: the cost of learning a known source and looking up the destination of a frame.
 
 use dataplane::eth::MacAddr;
 use dataplane::lcore;

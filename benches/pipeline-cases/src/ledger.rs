@@ -1,11 +1,11 @@
-//! The file of instruction counts, and what may become of them.
+//! The file of instruction counts, and by how much they may change.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// How much a count may rise before somebody has to say so by changing the file.
+/// How much a count may rise before the file has to be changed.
 const TOLERANCE: f64 = 0.03;
 
 const HEAD: &str = "\

@@ -1,7 +1,7 @@
 //! The pipeline in memory: a burst is learned, looked up and sorted into egress lanes, then the lanes are emptied, as
 //! a worker does between `rx_burst` and `tx_burst`. 64-byte frames, 1000 addresses on two ports.
 //!
-//! A [`Case`] is what the domain and its ports are asked; [`features`] has one for each feature of layer 2. Criterion
+//! A [`Case`] is the policy of the domain and its ports; [`features`] has one for each feature of layer 2. Criterion
 //! times them (`cargo bench --bench pipeline`), `pollux-pipeline cycles` reads the time-stamp counter around them, and
 //! `pollux-pipeline check` counts their instructions. The table's seed is fixed: the work is the same every time.
 
@@ -52,7 +52,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A learning domain of which nothing else is asked.
+    /// A learning domain without features.
     pub fn plain() -> Self {
         let domain = DomainPolicy::learning(AGEING, u32::MAX);
         let (ports, mirrors) = (Default::default(), Vec::new());
@@ -64,7 +64,7 @@ impl Case {
         Self { speakers: 1, ..Self::plain() }
     }
 
-    /// A third port that is asked something: the domain is not plain any more.
+    /// A third port has a feature: the domain is not plain any more.
     fn bridged() -> Self {
         let flags = BridgePort { hairpin: true, ..BridgePort::default() };
         let idle = PortPolicy { role: Role::Bridge(flags), ..PortPolicy::default() };

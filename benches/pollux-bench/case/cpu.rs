@@ -1,4 +1,4 @@
-//! CPU time per frame at a rate everybody manages.
+//! CPU time per frame at a rate that every subject can forward.
 
 use super::spent::{self, Calls, STRETCH, Spent, calls_under_load};
 use super::{chosen, names};

@@ -1,4 +1,4 @@
-//! What a switch costs that has nothing to do.
+//! CPU time of an idle switch.
 
 use crate::cli::Options;
 use crate::cpu;

@@ -1,4 +1,4 @@
-//! What counters say at one moment, and what two such looks say of the time between.
+//! Counters at one moment, and their differences between two moments.
 
 use super::spent::{Spent, work};
 use crate::failure::Result;

@@ -132,7 +132,7 @@ fn failed(case: &Command, failure: &Failure) -> Section {
     Section { name: format!("{case:?}").to_lowercase().into(), faults: vec![failure.to_string()], ..Section::default() }
 }
 
-/// The subjects that are installed and asked for.
+/// The subjects that are installed and selected.
 fn chosen(subjects: &[Subject], options: &Options) -> Result<Vec<Subject>> {
     let possible = subjects.iter().copied().filter(|subject| match subject {
         Subject::Ovs => ovs_installed(),
@@ -142,7 +142,7 @@ fn chosen(subjects: &[Subject], options: &Options) -> Result<Vec<Subject>> {
     among(possible, options)
 }
 
-/// Those of the possible subjects that are asked for.
+/// The selected ones of the possible subjects.
 fn among<S: Display>(possible: impl Iterator<Item = S>, options: &Options) -> Result<Vec<S>> {
     let chosen: Vec<S> = possible.filter(|subject| asked(subject, &options.only)).collect();
     if chosen.is_empty() {

@@ -74,7 +74,7 @@ pub fn at_rates(world: &World, options: &Options) -> Result<Section> {
         let rig = Rig::build(world, *subject, Stations::Ip)?;
         // neighbours, caches
         echo::at_rate(1_000, Duration::from_millis(100))?;
-        // the switch is asked outside of the time measured: answering wakes it
+        // the switch is queried outside the time measured: answering wakes it
         let (ledger, before) = (rig.ledger()?, Spent::take(&rig)?);
         let times = echo::at_rate(rate.0, time)?;
         let (after, frames) = (Spent::take(&rig)?, frames(&times) as f64);

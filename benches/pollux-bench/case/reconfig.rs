@@ -1,4 +1,4 @@
-//! Ports and addresses come and go while frames pass: for how long nothing passes.
+//! Ports and addresses come and go under traffic: how long traffic stops.
 
 use super::{chosen, names};
 use crate::cli::Options;

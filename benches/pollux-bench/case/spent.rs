@@ -1,7 +1,7 @@
-//! Where the time of a frame goes: what the switch's process does for it.
+//! What the switch's process does per frame.
 //!
-//! Counters that are there anyway are read before and after the time measured. System calls have to be counted by a program
-//! in the kernel, which costs each of them a little: that is done for a short stretch afterwards, under the same load.
+//! Existing counters are read before and after the time measured. System calls are counted by a program in the kernel, which
+//! makes each of them a little slower, so that is done for a short time afterwards, under the same load.
 
 use super::pipeline;
 use crate::cpu;

@@ -22,7 +22,7 @@ const SUBJECTS: [Subject; 8] = [
 ];
 const PORT: u16 = 5201;
 
-/// A subject, and whether somebody has touched the offloads for it.
+/// A subject, and whether offloads are turned off for it.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     subject: Subject,

@@ -81,7 +81,7 @@ pub struct Section {
     pub unit: Text,
     /// Which figures are the good ones.
     pub better: Better,
-    /// A difference below this, in the unit of the figures, means nothing to anybody.
+    /// A difference below this, in the unit of the figures, does not matter.
     pub grain: f64,
     /// What it looks like.
     pub shape: Shape,

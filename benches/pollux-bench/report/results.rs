@@ -1,4 +1,4 @@
-//! All that a run has found, as the JSON document that `report` and `compare` read.
+//! The results of a run, as the JSON document that `report` and `compare` read.
 
 use super::{PERCENTILES, Section, Series};
 use crate::failure::{During, Result, fail};
@@ -39,7 +39,7 @@ impl Results {
         serde_json::from_str(&text).during(path.display())
     }
 
-    /// As a JSON document: the values, and what follows from them for who does not want to work it out.
+    /// As a JSON document: the values, and the statistics that follow from them.
     pub fn json(&self) -> String {
         let sections: Vec<Value> = self.sections.iter().map(of_section).collect();
         json!({"v": self.v, "host": self.host, "sections": sections}).to_string()

@@ -1,4 +1,4 @@
-//! Changes to a switch while it works.
+//! Changes to a running switch.
 
 use super::{Rig, Switch};
 use crate::failure::Result;

@@ -1,4 +1,4 @@
-//! How large a subject is: what there is beside its two stations, and the cores it has.
+//! How large a subject is: ports and addresses beside its two stations, and its cores.
 
 use super::SWITCH_CORE;
 use super::crowd::Crowd;
@@ -19,7 +19,7 @@ impl Default for Extent<'_> {
 }
 
 impl Extent<'_> {
-    /// The crowd, which may be nobody.
+    /// The crowd, which may be empty.
     pub fn crowd(&self) -> Crowd {
         self.among.unwrap_or_default()
     }

@@ -128,7 +128,7 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// Whether it passes on checksums that nobody has computed, so that TCP moves nothing until `ethtool -K tx off`.
+    /// Whether it forwards incomplete checksums, so that TCP moves nothing until `ethtool -K tx off`.
     pub fn needs_offloads_off(self) -> bool {
         matches!(self, Self::Testpmd | Self::Ovs | Self::Vpp | Self::XdpRedirect)
     }
@@ -152,7 +152,7 @@ pub enum Stations {
     Frames,
     /// Both have IP addresses and talk; offloads are off where nothing would pass otherwise.
     Ip,
-    /// The same, and nobody has touched the offloads.
+    /// The same, with default offloads.
     AsSet,
 }
 

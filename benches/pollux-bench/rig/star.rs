@@ -1,8 +1,8 @@
-//! Many stations and one switch, or two switches with a wire between them.
+//! Many stations and one switch, or two switches and a link between them.
 //!
 //! Station `i` owns `s<i>` in namespace plxb-s`<i>`; the switch's end of a pair, where there is one, is `t<i>`. With
 //! [`Layout::TwoSwitches`] the first half of the stations is on the one, the second on the other; for Pollux those are two
-//! learning domains of one process with an `af_xdp` port each at the wire's ends.
+//! learning domains of one process with an `af_xdp` port each at the ends of the link.
 //!
 //! With [`Last::Tap`] the last station is behind a TAP: `t<i>` is the TAP's interface, which the switch uses, and the station
 //! holds the other side. For Pollux it is an `af_xdp` port, whatever the others are. With [`Last::Guest`] it is a guest at a

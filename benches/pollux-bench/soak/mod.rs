@@ -1,4 +1,4 @@
-//! A long run: mixed traffic over a lab while ports come and go, and nothing may be lost or grow.
+//! A long run: mixed traffic over a lab while ports come and go. Nothing may be lost, and no resource may grow.
 //!
 //! The lab is one like any user's, brought up by `pollux lab up`: two TAP and two veth nodes in a learning domain.
 //! Every second a port is added or removed through the API, so that the population swings between none and four,
@@ -138,7 +138,7 @@ const TRAFFIC: [Traffic; 5] = [
         flow.udp(directory, "200M")
     },
     |_| ping("plxb-t2", &["-f", "10.78.0.3"]),
-    // to everybody: copies for every port there is
+    // a broadcast: a copy for every port
     |_| ping("plxb-x1", &["-b", "-i", "0.01", "10.78.0.255"]),
 ];
 
@@ -152,7 +152,7 @@ fn ping(from: &str, more: &[&str]) -> Result<()> {
     let seconds = FLOW.to_string();
     let argv = [&["ping", "-n", "-q", "-w", &seconds], more].concat();
     let outcome = run(&within(from, &argv));
-    // nobody answers to everybody
+    // hosts do not answer broadcasts
     if more.contains(&"-b") { Ok(()) } else { outcome.map(drop) }
 }
 

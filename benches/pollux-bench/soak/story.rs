@@ -1,4 +1,4 @@
-//! What a soak has seen over time, as sections like any other's.
+//! The course of a soak over time, as sections of the results.
 
 use super::vitals::{EVERY, Vitals};
 use crate::report::{Better, Section, Series, Shape};

@@ -1,4 +1,4 @@
-//! What must not grow.
+//! Resources that must not grow.
 
 use crate::failure::{During, Failure, Result};
 use serde_json::Value;

@@ -1,8 +1,8 @@
-//! Conservation over a whole trial: what the stations sent and got, what every interface between them dropped, and what the
-//! switch says of itself must add up, frame by frame.
+//! Conservation over a whole trial: what the stations sent and received, what every interface between them dropped, and the
+//! counters of the switch must add up, frame by frame.
 //!
-//! Every frame that somebody sent (a station, or a port of the switch) was received by somebody (the switch, or a station) or
-//! dropped by an interface between them; and inside the switch its own ledger holds. Only a switch of ours has such a ledger.
+//! Every frame that a station or a port of the switch sent was received by the switch or a station, or dropped by an interface
+//! between them. Inside the switch, its own counters must balance; only those of Pollux are known.
 
 use super::Middle;
 use crate::failure::{Failure, Result};
@@ -20,7 +20,7 @@ pub struct Books {
     dropped: Counts,
 }
 
-/// Frames by name of what or who dropped them.
+/// Frames by name of the interface or drop reason.
 type Counts = BTreeMap<String, u64>;
 
 /// What was dropped during a time.

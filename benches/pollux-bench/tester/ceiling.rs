@@ -1,4 +1,4 @@
-//! What generator and sink can do without a switch: no figure near it says anything of a switch.
+//! The rate of generator and sink without a switch: a figure near it says nothing of the switch.
 
 use super::{Effort, Tester};
 use crate::failure::Result;

@@ -1,4 +1,4 @@
-//! The tester: stations of the library `traffic` on a rig, trials on the load core, and books that must balance.
+//! The tester: stations of the library `traffic` on a rig, trials on the load core, and counters that must balance.
 
 mod books;
 mod ceiling;
@@ -164,7 +164,7 @@ impl Tester {
         self.stations[station].limit(rate);
     }
 
-    /// One trial, and what was dropped in it by whom.
+    /// One trial, and how many frames were dropped where.
     pub fn trial_with_drops(&mut self, flows: Vec<Flow>) -> Result<(Outcome, Drops)> {
         let before = Books::open(&self.middle, &self.netns)?;
         let outcome = self.trial(flows)?;
@@ -176,7 +176,7 @@ impl Tester {
         let books = Books::open(&self.middle, &self.netns)?;
         let mut outcome = on_load_core(&Trial::new(flows), &mut self.stations)?;
         let end = now() + PATIENCE;
-        // what is still on its way is lost for the trial, but not for the books
+        // what is still on its way is lost for the trial, but still counted
         let wrong = loop {
             let wrong = books.close(&self.middle, &self.netns, &outcome)?;
             if wrong.is_none() || now() > end {
@@ -261,7 +261,7 @@ impl Tester {
 
     /// Stops the subject and says what can be said of it and of all trials.
     pub fn close(self) -> Result<Findings> {
-        // a station may hold the far side of an interface of the switch's, who would miss it
+        // stations go last: one may hold the far side of an interface that the switch uses
         let mut findings = self.middle.inspect()?;
         drop(self.stations);
         findings.faults.extend(self.faults);

@@ -1,6 +1,6 @@
-//! The wire between two guests where there is no switch: a thread on the switch's core that copies frames and does nothing else.
+//! The link between two guests without a switch: a thread on the switch's core that copies frames and does nothing else.
 //!
-//! It is on that core because a switch would be: what a frame costs the tester depends on which core touched it last. With short
+//! It runs on that core because a switch would: what a frame costs the tester depends on which core touched it last. With short
 //! frames it has less to do than the tester, which makes and checks them, so that the rate is the tester's; with long ones the
 //! copy may be the bound, as it is for any switch of one core.
 

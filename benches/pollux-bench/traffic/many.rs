@@ -79,7 +79,7 @@ impl Flood {
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        // whoever wants to know has asked
+        // whoever wants the result has called `end` before
         let _ended = self.end();
     }
 }

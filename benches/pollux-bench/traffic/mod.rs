@@ -1,4 +1,4 @@
-//! Load and what becomes of it: a sink, iperf3, ping, a paced sender.
+//! Traffic: a sink, iperf3, ping, a paced sender.
 
 pub mod echo;
 pub mod iperf;

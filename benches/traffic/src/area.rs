@@ -86,7 +86,7 @@ impl Area {
     /// If it is lent.
     pub fn chunk(&self, chunk: u32) -> &[u8; CHUNK] {
         let at = self.place(chunk);
-        // SAFETY: CHUNK initialised bytes of our memory that nobody else touches while the chunk is not lent; `&self`
+        // SAFETY: CHUNK initialised bytes of our memory that is not shared while the chunk is not lent; `&self`
         // keeps it from being lent or written as long as the reference lives.
         unsafe { &*at.cast().as_ptr() }
     }

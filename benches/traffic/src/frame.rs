@@ -195,7 +195,7 @@ pub struct Stamp {
     pub number: u64,
     /// When it was to be sent, by [`now`](crate::clock::now).
     pub due: u64,
-    /// When the sink's program saw it; 0 if it was not asked.
+    /// When the sink's program saw it; 0 if the frame carries no request for it.
     pub arrived: u64,
 }
 

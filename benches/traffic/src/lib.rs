@@ -13,7 +13,7 @@
 //!
 //! Modules: [`clock`], [`frame`] and [`schedule`] (what is sent when), [`check`] (what arrived), [`area`] (memory) and `tun` (an
 //! ioctl), which hold all unsafe code, `programs` (BPF) and `program` (XDP), [`station`], [`trial`], [`search`];
-//! [`live`]: a sender in the kernel, for overload; [`syscalls`]: what a process asks of the kernel.
+//! [`live`]: a sender in the kernel, for overload; [`syscalls`]: counts the system calls of a process.
 #![deny(unsafe_code)]
 
 pub mod area;

@@ -1,4 +1,4 @@
-//! When each frame is to be sent, known before the first one is: whatever the switch does changes nothing.
+//! The moment of each frame, fixed before the first is sent: nothing the switch does changes it.
 //!
 //! Every frame has a moment by its number alone. A sender that falls behind sends late, with the stamp of the moment it
 //! should have been sent, so that the time a frame waits in the sender counts as its latency (no coordinated omission).

@@ -1,4 +1,4 @@
-//! The highest rate with no more loss than a goal allows, on a machine where a trial may be spoiled by something else.
+//! The highest rate whose loss is within a goal, on a machine where other load may spoil a trial.
 //!
 //! A bisection between a rate that held and one that did not. A trial with too much loss is repeated before it is believed
 //! (loss verification, ETSI GS NFV-TST 009 §12.3): the rate is refused only if every repetition was lossy too. A rate that
@@ -23,7 +23,7 @@ pub struct Shown {
 pub struct Search {
     /// The rate not worth looking below, frames per second.
     pub lowest: f64,
-    /// More than the sender can do, or than anybody wants to know, frames per second.
+    /// Frames per second beyond what the sender can do.
     pub highest: f64,
     /// The answer's distance to the lowest rate that did not hold, as a share of it.
     pub width: f64,
@@ -42,7 +42,7 @@ pub struct Found {
     pub trials: u32,
 }
 
-/// Below this share of the rate asked for, the sender is at its limit.
+/// Below this share of the requested rate, the sender is at its limit.
 const OFFERED: f64 = 0.97;
 /// A bracket of 1 to 20 M is halved to 0.1 % in so many steps, also if some are wasted.
 const STEPS: u32 = 50;

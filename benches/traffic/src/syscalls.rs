@@ -1,4 +1,4 @@
-//! System calls of a process, counted in the kernel: of any process, whether it says anything of itself or not.
+//! System calls of any process, counted in the kernel.
 //!
 //! While there is a [`Syscalls`], every system call of the machine takes some nanoseconds longer: count beside what is
 //! measured, not within.
@@ -63,7 +63,7 @@ mod tests {
                 return eprintln!("skipped: our_own_calls_are_counted_and_nobody_elses: {error}");
             }
         };
-        // the first process of a namespace is somebody else
+        // the first process of a namespace is another one
         let others = Syscalls::of(1).unwrap();
         let (before, before_others) = (ours.count().unwrap(), others.count().unwrap());
         for _ in 0..100_000 {

@@ -1,4 +1,4 @@
-//! A trial: flows between stations, and what became of every frame.
+//! A trial: flows between stations, and the fate of every frame.
 //!
 //! One loop on the caller's thread: send what is due at each station, in bursts, let the kernel send it, take what has
 //! arrived. When everything is sent it goes on until everything has arrived, or nothing has for [`QUIET`].
@@ -42,11 +42,11 @@ pub struct Trial {
 /// What became of a flow.
 #[derive(Clone, Debug)]
 pub struct FlowOutcome {
-    /// Frames the schedule asked for.
+    /// Frames of the schedule.
     pub intended: u64,
     /// Frames given to the kernel.
     pub sent: u64,
-    /// Frames the station was asked to take.
+    /// Frames offered to the station.
     asked: u64,
     /// What arrived where it had to, in the order of [`Flow::to`].
     pub arrived: Vec<Checker>,
@@ -99,7 +99,7 @@ impl Outcome {
         self.sum(|flow| flow.sent)
     }
 
-    /// Frames the schedules asked for.
+    /// Frames of the schedules.
     pub fn intended(&self) -> u64 {
         self.sum(|flow| flow.intended)
     }
@@ -281,11 +281,11 @@ impl<'a> Run<'a> {
     }
 
     /// What is still on its way. A station whose frames the kernel has not taken yet is kicked on: on a busy machine that may
-    /// take longer than `QUIET`, and what stays on its ring would be missed from the books of a switch that never saw it.
+    /// take longer than `QUIET`, and frames that stay on its ring were never counted by the switch.
     fn drain(&mut self, stations: &mut [Station]) -> Result<(), TrafficError> {
         self.last_arrival = clock::now();
         loop {
-            // counted until before the look: who was kept from looking for long has to look once more
+            // the time before the check counts: a tester that was held up has to check once more
             let looked = clock::now();
             self.turn(stations)?;
             let quiet = looked.saturating_sub(self.last_arrival);

@@ -18,7 +18,7 @@ pub(crate) fn make_tap(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
     Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
 }
 
-/// IFF_TUN_EXCL: an interface that is there already is none of ours.
+/// IFF_TUN_EXCL: never use an interface that exists already.
 #[allow(clippy::cast_possible_truncation, reason = "the flags have 16 bits")]
 fn flags() -> libc::__c_anonymous_ifr_ifru {
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;

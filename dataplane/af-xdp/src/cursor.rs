@@ -2,7 +2,7 @@
 //!
 //! Both indices run freely over `u32` and wrap; `index & (size - 1)` is the slot. The ring holds
 //! `producer - consumer` entries, `0 ..= size`. Each side owns one index and keeps a cached copy of the other, which
-//! is loaded again only when the cached one promises less than asked for. An index is published by a plain store, once
+//! is loaded again only when the cached one has less than the caller wants. An index is published by a plain store, once
 //! per burst: its only writer knows its value, so no read-modify-write is needed.
 //!
 //! Ordering, with the names of Linux `net/xdp/xsk_queue.h`:

@@ -10,12 +10,12 @@
 //!   Completion  peek, read, release       <-  transmitted frames, ours again
 //! ```
 //!
-//! Producer rings ([`Fill`], [`Tx`]) speak `reserve`, `write`, `submit`; consumer rings ([`Rx`], [`Completion`]) speak
+//! Producer rings ([`Fill`], [`Tx`]) have `reserve`, `write`, `submit`; consumer rings ([`Rx`], [`Completion`]) have
 //! `peek`, `read`, `release`. Descriptors are read and written in place and published once per burst. A queue is owned
 //! by one thread; opening and closing belong to a control thread, because the kernel may make them wait.
 //!
 //! Opening: describe the memory ([`Umem`]), then [`Unbound::new`], put frames on [`Unbound::fill`], [`Unbound::bind`],
-//! and only then insert the socket into the XSKMAP of the netdev's XDP program, which is the caller's business.
+//! and only then insert the socket into the XSKMAP of the netdev's XDP program. The program is the caller's.
 //!
 //! Modules:
 //! - `uapi`: kernel structs and constants; [`Desc`]

@@ -1,6 +1,6 @@
 //! One mapping of a socket's ring.
 //!
-//! A mapping holds the socket's file: the kernel gives the queue back only when all four are gone and the fd is closed.
+//! A mapping keeps the socket's file open: the kernel releases the queue only when all four are gone and the fd is closed.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -46,7 +46,7 @@ impl Mmap {
 
 impl Drop for Mmap {
     fn drop(&mut self) {
-        // SAFETY: `new` made exactly this mapping, and who points into it holds the Mmap.
+        // SAFETY: `new` made exactly this mapping, and every pointer into it is held together with the Mmap.
         unsafe { libc::munmap(self.addr.as_ptr().cast(), self.len) };
     }
 }

@@ -25,7 +25,7 @@ type Failed = (Step, io::Error);
 
 /// A socket with its memory registered and its rings mapped, not bound to a netdev yet.
 ///
-/// Frames put on the fill ring here are there when the driver asks first, at `bind`.
+/// Put frames on the fill ring here: the driver looks for them first at `bind`.
 #[derive(Debug)]
 pub struct Unbound {
     rings: Rings,

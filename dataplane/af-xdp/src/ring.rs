@@ -1,4 +1,4 @@
-//! The four rings. Two of them are written by us ([`Fill`], [`Tx`]), two are read ([`Rx`], [`Completion`]).
+//! The four rings. We write two of them ([`Fill`], [`Tx`]) and read the others ([`Rx`], [`Completion`]).
 //!
 //! A ring is a window into memory shared with the kernel: entries are read and written in place. Each half is owned by
 //! one thread at a time (`Send`, not `Sync`). The memory stays mapped as long as the half lives.
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Frames the kernel received.
 pub type Rx = ConsumerRing<Desc>;
-/// Frames the kernel shall transmit.
+/// Frames to transmit.
 pub type Tx = ProducerRing<Desc>;
 /// Addresses of empty frames the kernel may receive into.
 pub type Fill = ProducerRing<u64>;

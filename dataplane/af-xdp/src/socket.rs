@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 ///
 /// Dropping it unmaps the rings and then closes the socket, in that order (of the fields): a mapping holds the socket's
 /// file, and with it the netdev queue. Frames that are in the fill, TX or RX ring, or in the kernel's hands, do not come
-/// back: their owner takes them home after the drop.
+/// back: their owner reclaims them after the drop.
 #[derive(Debug)]
 pub struct Queue {
     /// Received frames.
@@ -77,7 +77,7 @@ impl Socket {
         Wakeup::from_errno(syscall::kick_tx(self.fd.as_fd()))
     }
 
-    /// Kicks reception: one `recvfrom`, never waiting. For zero-copy drivers whose fill ring asks for it, and for busy
+    /// Kicks reception: one `recvfrom`, never waiting. For zero-copy drivers whose fill ring needs a wakeup, and for busy
     /// polling.
     #[inline]
     pub fn wakeup_rx(&self) -> Wakeup {
@@ -108,7 +108,7 @@ impl Socket {
         syscall::napi_id(self.fd.as_fd())
     }
 
-    /// What was asked for and not granted (zero-copy, the TX budget), with the reason. Empty if all was granted.
+    /// Options that were requested and not granted (zero-copy, the TX budget), with the reason. Empty if all were granted.
     pub fn report(&self) -> &[String] {
         &self.report
     }

@@ -8,7 +8,7 @@ pub struct Statistics {
     /// Fill ring entries that name no frame of the UMEM.
     pub rx_invalid_descs: u64,
     /// TX descriptors that name no frame of the UMEM, are empty, have unknown options, or lack the room for registered TX
-    /// metadata below them. They are skipped, not transmitted; that they are completed is not to be relied on.
+    /// metadata below them. They are skipped, not transmitted. Do not rely on their completion.
     pub tx_invalid_descs: u64,
     /// Received frames dropped because the RX ring was full.
     pub rx_ring_full: u64,

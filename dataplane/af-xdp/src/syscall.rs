@@ -117,7 +117,7 @@ pub(crate) fn kick_tx(fd: BorrowedFd<'_>) -> c_int {
 /// An empty receive: the kernel looks at the fill ring and polls the device. 0, or the errno.
 pub(crate) fn kick_rx(fd: BorrowedFd<'_>) -> c_int {
     let (none, nowhere, no_len) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: no bytes are written to the null buffer of length 0, and no address is asked for.
+    // SAFETY: no bytes are written to the null buffer of length 0, and no address is requested.
     let got = unsafe { libc::recvfrom(fd.as_raw_fd(), none, 0, libc::MSG_DONTWAIT, nowhere, no_len) };
     if got < 0 { errno() } else { 0 }
 }

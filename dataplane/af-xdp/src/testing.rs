@@ -105,7 +105,7 @@ impl Kernel {
         std::iter::from_fn(|| self.kicks.recv(&mut byte).ok()).count()
     }
 
-    /// How often the queue asked for its fill ring to be looked at ([`Socket::wakeup_rx`]) since the last call: each took
+    /// How often the queue kicked its fill ring ([`Socket::wakeup_rx`]) since the last call: each kick took
     /// a datagram out of a buffer that was full.
     pub fn rx_wakeups(&self) -> usize {
         std::iter::from_fn(|| self.kicks.send(&[]).ok()).count()

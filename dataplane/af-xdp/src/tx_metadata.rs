@@ -1,6 +1,6 @@
 //! TX metadata: a request to the kernel in the bytes right below a frame to transmit.
 //!
-//! Registered with [`Umem::tx_metadata`](crate::Umem::tx_metadata), and looked at for frames whose first descriptor has
+//! Enabled with [`Umem::tx_metadata`](crate::Umem::tx_metadata). The kernel reads it for frames whose first descriptor has
 //! [`OPTION_TX_METADATA`](crate::OPTION_TX_METADATA). The layout is `struct xsk_tx_metadata` with `launch_time` (24
 //! bytes; Linux `include/uapi/linux/if_xdp.h`), in native byte order:
 //!
@@ -12,9 +12,9 @@
 //! | 12..16 | unused |
 //! | 16..24 | `launch_time`: unused here |
 //!
-//! The checksum request makes the kernel's frame one with a checksum to be completed (`CHECKSUM_PARTIAL`): the device
-//! completes it, or a virtual one hands the obligation on to the receiver, who never computes it. The field must hold
-//! the sum of the pseudo header.
+//! The checksum request makes the kernel's skb one with a partial checksum (`CHECKSUM_PARTIAL`). A hardware
+//! device completes it; a virtual one passes the skb on, and the receiver does not check it. The field must hold the sum of
+//! the pseudo-header.
 
 use crate::uapi::TXMD_FLAGS_CHECKSUM;
 

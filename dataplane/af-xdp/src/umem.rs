@@ -1,4 +1,4 @@
-//! The memory frames live in, as it is described to the kernel.
+//! The memory of the frames, as it is registered with the kernel.
 //!
 //! The memory itself is the caller's: any region will do, and the same region may be registered by any number of
 //! sockets (one registration each), so that a frame's address means the same on all of them.

@@ -117,7 +117,7 @@ fn a_checksum_request_outside_the_frame_blocks_the_ring() {
 }
 
 /// Bad descriptors are skipped and counted; the frames after them go out. With TX metadata registered its room must be
-/// there below every descriptor, in the same chunk, asked for or not.
+/// there below every descriptor, in the same chunk, whether or not it has a request.
 #[test]
 fn descriptors_that_make_no_sense_are_skipped_and_counted() {
     in_netns(|| {

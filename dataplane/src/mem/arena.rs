@@ -1,9 +1,9 @@
 //! The arena: one region of memory for all frames, and the UMEM of every AF_XDP socket.
 //!
-//! Fallback ladder, each refused step kept for `status`: memfd of 2 MiB huge pages (shareable by fd) → anonymous
-//! 2 MiB huge pages → transparent huge pages → 4 KiB pages. Every step is populated with MADV_POPULATE_WRITE:
-//! MAP_POPULATE reports success without pages behind it when a reservation is missing, and the first touch is then
-//! a SIGBUS (mm/hugetlb.c). Made by the control thread; never grows.
+//! The best kind of memory is taken: memfd of 2 MiB huge pages (shareable by fd), else anonymous 2 MiB huge pages, else
+//! transparent huge pages, else 4 KiB pages. `status` shows which, and why the better ones failed. All are populated with
+//! MADV_POPULATE_WRITE: MAP_POPULATE succeeds without pages when a reservation is missing, and the first access is then a
+//! SIGBUS (mm/hugetlb.c). The control thread creates the arena; it never grows.
 //!
 //! Invariant A1: `base..base + len` stays mapped, readable and writable until the `Arena` is dropped.
 
@@ -45,7 +45,7 @@ pub enum Backing {
     HugetlbMemfd,
     /// Anonymous 2 MiB huge pages.
     HugetlbAnonymous,
-    /// Ordinary memory that the kernel was asked to build from huge pages.
+    /// Anonymous memory with MADV_HUGEPAGE.
     Transparent,
     /// 4 KiB pages.
     Small,
@@ -64,7 +64,7 @@ impl fmt::Display for Backing {
 /// Why there is no arena.
 #[derive(Debug, thiserror::Error)]
 pub enum ArenaError {
-    /// `hugepages: required`, and the machine has too few.
+    /// `hugepages: required`, and there are too few.
     #[error(
         "{needed} huge pages of 2 MiB needed, {free} free ({cause}); \
          `sysctl vm.nr_hugepages={wanted}`, or `memory.hugepages: auto`"
@@ -188,7 +188,7 @@ impl Arena {
         self.backing
     }
 
-    /// The steps of the ladder that failed before, each with its reason.
+    /// The better kinds of memory that failed, each with its reason.
     #[must_use]
     pub fn report(&self) -> &[String] {
         &self.report
@@ -221,7 +221,7 @@ fn huge_memfd(len: usize) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: a fresh descriptor that we alone own.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let size = libc::off_t::try_from(len).map_err(io::Error::other)?;
     // SAFETY: ftruncate on our own descriptor.
@@ -239,7 +239,7 @@ fn map(len: usize, memfd: Option<&OwnedFd>) -> io::Result<NonNull<u8>> {
     };
     let base = mmap(len, flags, fd)?;
     advise(base, len, libc::MADV_POPULATE_WRITE).inspect_err(|_| {
-        // SAFETY: unmaps what was mapped two lines above and nobody has seen.
+        // SAFETY: unmaps what was mapped two lines above and is used nowhere.
         unsafe { libc::munmap(base.as_ptr().cast(), len) };
     })?;
     Ok(base)

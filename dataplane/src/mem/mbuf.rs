@@ -1,14 +1,13 @@
 //! The mbuf: a 16-byte token that owns one frame.
 //!
-//! A frame lives in one chunk of the arena or in a chain of chunks. Whoever holds the token owns the chunks and
-//! their metadata; nobody else may look at them. So a token is neither `Clone` nor `Copy`: it moves from port to
-//! switch to port, and ends in [`MempoolCache::free`](super::MempoolCache::free) or with the kernel
-//! ([`Owner::lend`](super::Owner::lend)). A debug build panics when a token is dropped instead: that frame would
-//! be lost to the pool.
+//! A frame lies in one chunk of the arena or in a chain of chunks. The token owns the chunks and their metadata
+//! exclusively, so it is neither `Clone` nor `Copy`: it moves from port to switch to port, and ends in
+//! [`MempoolCache::free`](super::MempoolCache::free) or is lent to the kernel ([`Owner::lend`](super::Owner::lend)). A
+//! debug build panics when a token is dropped instead: that frame would be lost to the pool.
 
 use std::num::{NonZeroU16, NonZeroU64};
 
-/// What generic segmentation offload has left undone (VIRTIO_NET_HDR_GSO_* in virtio_net.h).
+/// Pending generic segmentation offload (VIRTIO_NET_HDR_GSO_* in virtio_net.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Gso {
     /// One ordinary frame.
@@ -22,7 +21,7 @@ pub enum Gso {
     Udp,
 }
 
-/// Work on the frame that its sender left to the hardware: the facts of a virtio_net_hdr
+/// Offloads pending on the frame, which its sender left to the hardware: the fields of a virtio_net_hdr
 /// (virtio 1.2 §5.1.6). Offsets count from the start of the frame, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offload {
@@ -34,7 +33,7 @@ pub struct Offload {
     pub gso_size: u16,
     /// Bytes of all headers if `gso` is not `None`.
     pub hdr_len: u16,
-    /// The kind of segmentation left undone.
+    /// The kind of pending segmentation.
     pub gso: Gso,
     /// The transport checksum holds the pseudo-header sum only.
     pub needs_csum: bool,
@@ -45,7 +44,7 @@ pub struct Offload {
 }
 
 impl Offload {
-    /// Nothing left undone.
+    /// No offload is pending.
     pub const NONE: Self = Self {
         csum_start: 0,
         csum_offset: 0,
@@ -63,8 +62,8 @@ pub(super) const NO_CHUNK: u32 = u32::MAX;
 
 /// The token of one frame.
 ///
-/// Two words, not a struct of small fields: so it travels in registers. Written field by field and moved as one piece
-/// it would wait, each time, for its own stores (a load that spans several stores is not forwarded): 13 cycles a move.
+/// Two words, not a struct of small fields, so that it is passed in registers. Small fields, written one by one and moved as
+/// a whole, would cost 13 cycles per move: a load that spans several stores is not forwarded.
 ///
 /// Invariant M1: for each chunk there is at most one `Mbuf` that reaches it, or it is free, or it is lent to one
 /// [`Owner`](super::Owner). Tokens are made in `mempool.rs` only.
@@ -86,7 +85,7 @@ pub(super) struct Place {
     pub(super) off: u16,
     /// Bytes of it in the first chunk.
     pub(super) seg_len: u16,
-    /// The pool this came from: a token is worthless elsewhere.
+    /// The pool it came from; it is valid in no other.
     pub(super) pool: NonZeroU16,
     /// Number of chunks.
     pub(super) segs: u8,
@@ -114,7 +113,7 @@ impl Place {
 }
 
 impl Mbuf {
-    /// Whoever calls this answers for M1.
+    /// The caller guarantees M1.
     #[inline(always)]
     pub(super) fn new(chunk: u32, len: u32, place: Place) -> Self {
         Self { frame: u64::from(chunk) | u64::from(len) << 32, place: place.pack() }
@@ -137,7 +136,7 @@ impl Mbuf {
         self.place().pool
     }
 
-    /// Says anew where the frame is and how long.
+    /// Sets where the frame is and its length.
     #[inline(always)]
     pub(super) fn set(&mut self, len: u32, place: Place) {
         self.frame = u64::from(self.chunk()) | u64::from(len) << 32;
@@ -165,7 +164,7 @@ impl Mbuf {
         usize::from(self.place().segs)
     }
 
-    /// Whether work was left to the hardware; see [`Mempool::offload`](super::Mempool::offload).
+    /// Whether an offload is pending; see [`Mempool::offload`](super::Mempool::offload).
     #[must_use]
     #[inline(always)]
     pub fn is_offloaded(&self) -> bool {

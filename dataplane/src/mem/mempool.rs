@@ -1,8 +1,8 @@
 //! The mempool: hands out chunks of the arena as [`Mbuf`] tokens and takes them back.
 //!
 //! Two levels, as in DPDK (rte_mempool.h): a per-worker LIFO [`MempoolCache`], touched by its owner only, over a
-//! shared list that moves batches of 64 chunks, so that one shared operation is paid per 64 frames and recently used
-//! chunks, still in the CPU's caches, are used first. A full cache spills its cold half.
+//! shared list that moves batches of 64 chunks. So there is one shared operation per 64 frames, and recently used chunks,
+//! which are still in the CPU's caches, are used first. A full cache spills its cold half.
 //!
 //! Invariants:
 //! - M1: each chunk is free (in one cache or the shared list, once), or reached by exactly one token, or lent to
@@ -38,13 +38,13 @@ const CACHE_SIZE: usize = 512;
 pub const MAX_SEGMENTS: usize = 64;
 /// Most chunks that [`MempoolCache::reserve`] can promise.
 pub const MAX_RESERVE: usize = CACHE_SIZE - BATCH;
-/// Nobody outside holds the chunk.
+/// No owner holds the chunk.
 const NO_OWNER: u32 = 0;
 
 type Batch = [u32; BATCH];
 
-/// What does not fit in the token, one per chunk, beside the arena and not in it: 2 KiB strides would fight for the
-/// same L1 sets.
+/// What does not fit in the token, one per chunk, beside the arena and not in it: at 2 KiB strides they would
+/// compete for the same L1 sets.
 #[derive(Debug, Clone, Copy)]
 struct Meta {
     /// The chunk that continues the frame, or [`NO_CHUNK`].
@@ -62,13 +62,13 @@ pub struct Mempool {
     arena: Arena,
     id: NonZeroU16,
     meta: Box<[UnsafeCell<Meta>]>,
-    /// Who outside holds the chunk: an [`Owner`]'s tag or [`NO_OWNER`].
+    /// The tag of the [`Owner`] that holds the chunk, or [`NO_OWNER`].
     owners: Box<[AtomicU32]>,
     /// Full batches of free chunks.
     batches: ArrayQueue<Batch>,
     /// Free chunks that do not fill a batch; locked on cold paths only.
     spare: Mutex<Vec<u32>>,
-    /// What each live cache last said it holds.
+    /// The number of chunks in each live cache, as last published.
     cached: Mutex<Vec<Arc<CachePadded<AtomicU32>>>>,
     next_owner: AtomicU32,
 }
@@ -191,14 +191,14 @@ impl Mempool {
         wanted - out.len()
     }
 
-    /// What the sender left undone on this frame.
+    /// The offloads pending on this frame.
     #[must_use]
     pub fn offload(&self, mbuf: &Mbuf) -> Offload {
         self.check(mbuf);
         if mbuf.is_offloaded() { self.meta(mbuf.chunk()).offload } else { Offload::NONE }
     }
 
-    /// Whether the frame is to be segmented on its way out, and so may be longer than the MTU.
+    /// Whether the frame is segmented on egress, and so may be longer than the MTU.
     #[must_use]
     pub fn is_gso(&self, mbuf: &Mbuf) -> bool {
         mbuf.is_offloaded() && self.offload(mbuf).gso != Gso::None
@@ -224,7 +224,7 @@ impl Mempool {
         let _ = at;
     }
 
-    /// Records what is left undone.
+    /// Records the pending offloads.
     pub fn set_offload(&self, mbuf: &mut Mbuf, offload: Offload) {
         self.check(mbuf);
         let offloaded = offload != Offload::NONE;

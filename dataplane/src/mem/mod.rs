@@ -1,5 +1,5 @@
 //! Memory of the data path: one [`Arena`] of chunks, the [`Mempool`] that hands them out, and the [`Mbuf`]
-//! token that owns a frame. See design: the arena is also the UMEM of every AF_XDP socket.
+//! token that owns a frame. The arena is also the UMEM of every AF_XDP socket.
 
 pub mod arena;
 pub mod mbuf;

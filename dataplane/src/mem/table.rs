@@ -1,11 +1,11 @@
 #![allow(unsafe_code)]
-//! A big, zeroed, shared table: the FDB's entries, on huge pages where the system has some to give.
+//! A big, zeroed, shared table: the FDB's entries, on huge pages where there are any.
 //!
 //! A look-up in a table of a million entries touches a random cache line; on 4 KiB pages it also misses the TLB. So a
-//! table of at least one huge page asks hugetlb first (crate `hugepage-rs`, populated here, so that a page that is not
-//! there shows now and not as SIGBUS under traffic), then normal memory with a request for transparent huge pages.
+//! table of at least one huge page tries hugetlb first (crate `hugepage-rs`; populated here, so that a missing page is an
+//! error now and not a SIGBUS under traffic), then normal memory with MADV_HUGEPAGE.
 //!
-//! Owner: whoever built it; shared by reference. It never grows and never moves.
+//! Owner: its creator; shared by reference. It never grows and never moves.
 //!
 //! Invariants:
 //! - I1: `base` points to `len` initialised elements (all-zero bytes are a valid `T`: the `Zeroed` bound), aligned for
@@ -20,7 +20,7 @@ use core::ops::Deref;
 pub enum Backing {
     /// Pages of the hugetlb pool.
     Hugetlb,
-    /// Memory of the process; large tables asked for transparent huge pages.
+    /// Memory of the process; large tables with MADV_HUGEPAGE.
     Normal,
 }
 
@@ -66,7 +66,7 @@ impl<T: Zeroed> Table<T> {
         self.elements.backing()
     }
 
-    /// Asks the cache for the line of element `index`; an index outside is ignored.
+    /// Prefetches the cache line of element `index`; an index out of range is ignored.
     #[inline]
     pub fn prefetch(&self, index: usize) {
         #[cfg(target_arch = "x86_64")]
@@ -135,7 +135,7 @@ mod pages {
 
         #[inline]
         pub(super) fn as_slice(&self) -> &[T] {
-            // SAFETY: I1; nobody holds a mutable reference, there is no way to get one.
+            // SAFETY: I1; there is no way to get a mutable reference.
             unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.len) }
         }
     }

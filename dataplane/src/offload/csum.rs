@@ -76,7 +76,7 @@ fn words<const N: usize>(bytes: &[u8; N]) -> u64 {
 
 /// Completes a partial checksum: sums from `csum_start` to the end of the frame, over the pseudo-header sum that lies
 /// in the checksum field, and stores the complement; 0 becomes 0xffff, which means the same except in UDP, where 0 says
-/// "no checksum" (RFC 768). Nothing is left undone on the frame then. Does nothing if it has no partial checksum.
+/// "no checksum" (RFC 768). No offload is pending then. Does nothing if the frame has no partial checksum.
 ///
 /// # Errors
 /// [`BadOffload`] if the checksum lies outside the frame, or the frame is still to be segmented.

@@ -1,15 +1,15 @@
 //! Finds the partial checksums that a veth leaves behind.
 //!
-//! A veth offers TX checksum offload and passes frames on with the work undone (CHECKSUM_PARTIAL): the facts are in the
-//! socket buffer, which AF_XDP does not hand out, so all that is left is a TCP or UDP checksum field that holds the
-//! folded sum of the pseudo-header, not inverted (`__tcp_v4_send_check`, net/ipv4/tcp_ipv4.c). A frame whose complete
-//! checksum equals that sum by chance, one in 65535, comes to no harm: completing it once more yields the same value.
+//! A veth offers TX checksum offload and forwards frames with partial checksums (CHECKSUM_PARTIAL). The skb says so, but
+//! AF_XDP does not show it. What can be seen is a TCP or UDP checksum field that holds the folded sum of the pseudo-header,
+//! not inverted (`__tcp_v4_send_check`, net/ipv4/tcp_ipv4.c). A frame whose complete checksum equals that sum by chance, one
+//! in 65535, comes to no harm: completing it once more yields the same value.
 
 use super::csum::pseudo_header;
 use super::parse::{L4, be16, find_l4, ipv4, ipv6};
 use crate::mem::Offload;
 
-/// What a veth left undone on a frame of `len` bytes that begins with `first`; `None` for complete checksums, for UDP
+/// The partial checksum of a frame of `len` bytes that begins with `first`; `None` for complete checksums, for UDP
 /// without one, for fragments, and for what is neither TCP nor UDP.
 #[inline]
 #[must_use]

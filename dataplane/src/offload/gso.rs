@@ -11,7 +11,7 @@ use crate::mem::{Gso, Mbuf, Mempool, MempoolCache, Offload, chunks_for};
 use crate::stats::DropReason;
 use std::sync::Arc;
 
-/// Most segments of one frame: 64 KiB at an MSS of 256. Fewer bytes per segment than that are not worth the chunks.
+/// Most segments of one frame: 64 KiB at an MSS of 256. Smaller segments are not worth the chunks.
 pub const MAX_SEGMENTS: usize = 256;
 
 /// Most bytes of headers: Ethernet, two tags, IPv6 with 100 bytes of extensions, TCP with all options.
@@ -131,7 +131,7 @@ struct Template {
     /// Payload bytes of the whole frame and of one segment.
     payload: usize,
     size: usize,
-    /// What is left undone on each segment.
+    /// The offloads pending on each segment.
     offload: Offload,
 }
 
@@ -202,7 +202,7 @@ impl Template {
     }
 
     /// The pseudo-header sum for `transport` bytes. As in the kernel it is that of the super-frame with the length
-    /// exchanged, so that addresses which routing headers or source routes change are right.
+    /// exchanged, so that addresses that routing headers or source routes change are right.
     fn pseudo_sum(&self, transport: usize) -> u16 {
         let at = self.l4.l4 + usize::from(self.offload.csum_offset);
         let before = self.hdr_len - self.l4.l4 + self.payload;
@@ -231,7 +231,7 @@ fn put16(hdr: &mut [u8], at: usize, value: u16) {
     hdr[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-/// Lengths and indices of segments are below 2^16: `Template::new` has seen to it.
+/// Lengths and indices of segments are below 2^16: `Template::new` checks it.
 #[allow(clippy::cast_possible_truncation, reason = "see above")]
 fn low16(n: usize) -> u16 {
     n as u16

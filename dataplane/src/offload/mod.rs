@@ -1,11 +1,11 @@
-//! What senders leave to the hardware, done in software: pure functions on frames, no I/O.
+//! Checksum and segmentation offloads in software: pure functions on frames, no I/O.
 //!
-//! A kernel behind a TAP or a guest hands out frames whose checksum is half done and whose TCP payload is up to
-//! 64 KiB long; the facts travel with the mbuf as [`Offload`]. A port whose other side can do
-//! the rest passes the facts on ([`vnet`], AF_XDP metadata); a port whose other side cannot calls [`finish`].
+//! The kernel behind a TAP, and a guest, send frames with partial checksums and up to 64 KiB of TCP payload. The mbuf carries
+//! these pending offloads as [`Offload`]. A port whose other side supports them passes them on ([`vnet`], AF_XDP
+//! metadata); any other port calls [`finish`].
 //!
-//! Called by the worker that owns the frame. Headers are hostile: every access is checked, none of these functions
-//! panics on any bytes ([`exercise`] is what the fuzzer calls).
+//! Called by the worker that owns the frame. Headers are not trusted: every access is checked, and no input makes one of
+//! these functions panic ([`exercise`] is what the fuzzer calls).
 
 pub mod csum;
 pub mod detect;
@@ -32,7 +32,7 @@ pub enum BadOffload {
         /// Bytes of the frame.
         len: usize,
     },
-    /// Not a GSO type of today (old UFO included).
+    /// Not a supported GSO type (such as the old UFO).
     #[error("gso_type {0:#x} is unknown")]
     GsoType(u8),
     /// 0, or not smaller than the frame.
@@ -59,7 +59,7 @@ pub enum BadOffload {
     WrongProtocol,
 }
 
-/// The offloads that the other side of a port can do.
+/// The offloads that the other side of a port supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "the names of the offloads")]
 pub struct Features {
@@ -71,7 +71,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Everything that an [`Offload`] can ask for.
+    /// Everything that an [`Offload`] can contain.
     pub const ALL: Self = Self { csum: true, tso4: true, tso6: true, ecn: true, uso: true };
 
     /// Whether the other side can finish the frame.
@@ -112,12 +112,12 @@ impl Refused {
     }
 }
 
-/// Does in software everything that is left undone on `mbuf`: cuts it into segments, completes checksums. The frames
-/// handed to `out` are ready for any wire. Returns how many.
+/// Does all pending offloads of `mbuf` in software: cuts it into segments, completes checksums. The frames handed to
+/// `out` need no offload. Returns how many.
 ///
 /// # Errors
-/// [`Refused`] with the frame when its offload state is not to be believed or the pool is exhausted; nothing was
-/// handed out then.
+/// [`Refused`] with the frame when its offload state is invalid or the pool is exhausted; nothing was handed out
+/// then.
 pub fn finish(mem: &mut MempoolCache, mut mbuf: Mbuf, out: &mut impl FnMut(Mbuf)) -> Result<usize, Refused> {
     if mem.pool().offload(&mbuf).gso == Gso::None {
         return match csum::complete(mem.pool(), &mut mbuf) {

@@ -13,7 +13,7 @@ pub(super) fn pool() -> Arc<Mempool> {
     Mempool::new(Arena::new(&ArenaConfig { frames: 1024, hugepages: Hugepages::Off }).unwrap())
 }
 
-/// What a frame is to be made of.
+/// The parts of a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
     pub(super) v6: bool,

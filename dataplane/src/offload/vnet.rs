@@ -1,9 +1,9 @@
 //! The virtio_net_hdr of 12 bytes (virtio 1.2 §5.1.6, `struct virtio_net_hdr_v1` in virtio_net.h), little endian,
 //! to and from [`Offload`].
 //!
-//! Whoever writes such a header is not trusted: [`parse`] checks it against the frame it came with, and takes the
-//! length of the headers from the frame, since a TAP's `hdr_len` is only a hint (what the sender's socket buffer held
-//! in one piece, `virtio_net_hdr_from_skb` in virtio_net.h).
+//! The header is not trusted: [`parse`] checks it against the frame it came with, and takes the length of the headers from
+//! the frame, since a TAP's `hdr_len` is only a hint (the linear part of the sender's skb, `virtio_net_hdr_from_skb` in
+//! virtio_net.h).
 
 use super::{BadOffload, csum, gso};
 use crate::eth;
@@ -30,9 +30,9 @@ mod field {
     pub const CSUM_OFFSET: usize = 8;
 }
 
-/// What the header says about a frame of `len` bytes, of which `first` is the first segment.
+/// The pending offloads of a frame of `len` bytes, whose first segment is `first`, by its header.
 ///
-/// DATA_VALID is left out: a guest may lie, and only its own port knows whether to believe it ([`data_valid`]).
+/// DATA_VALID is left out: a guest may lie, and only its own port knows whether to trust it ([`data_valid`]).
 ///
 /// # Errors
 /// [`BadOffload`] if the header contradicts the frame.
@@ -86,8 +86,8 @@ fn gso_type(bits: u8) -> Result<(Gso, bool), BadOffload> {
     }
 }
 
-/// The header that tells the other side what is left undone, of a frame in `num_buffers` buffers (0 where it is not a
-/// guest's).
+/// The header that tells the other side which offloads are pending, of a frame in `num_buffers` buffers (0 where it is not
+/// a guest's).
 #[inline]
 #[must_use]
 pub fn build(offload: &Offload, num_buffers: u16) -> [u8; LEN] {
@@ -107,8 +107,8 @@ pub fn build(offload: &Offload, num_buffers: u16) -> [u8; LEN] {
     words([flags, kind], (offload.hdr_len, offload.gso_size), csum, num_buffers)
 }
 
-/// The fields in their order. Put together in words: a header that was written byte by byte can be copied only once its
-/// stores are through (no load is forwarded from several stores), 14 cycles later.
+/// The fields in their order, written as words: a header that was written byte by byte is copied 14 cycles later, since no
+/// load is forwarded from several stores.
 #[inline]
 fn words([flags, kind]: [u8; 2], segments: (u16, u16), csum: (u16, u16), num_buffers: u16) -> [u8; LEN] {
     let low = u64::from(flags) | u64::from(kind) << 8 | u64::from(segments.0) << 16 | u64::from(segments.1) << 32;

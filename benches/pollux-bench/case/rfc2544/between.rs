@@ -73,7 +73,7 @@ impl Between {
         matches!(self, Self::Interfaces(Pollux(Ports::Veth | Ports::AfXdp, _) | Testpmd | Ovs | Direct))
     }
 
-    /// Brings it up; everybody's address is known.
+    /// Brings it up; the switch knows all addresses.
     pub fn open(self, world: &World, size: Size) -> Result<Bench> {
         let mut bench = match self {
             Self::Interfaces(subject) => interfaces(world, subject, mtu(size.0))?,
@@ -102,7 +102,7 @@ fn interfaces(world: &World, subject: Subject, mtu: u32) -> Result<Bench> {
 }
 
 impl Bench {
-    /// A few frames each way, so that everybody's address is known; whether all arrived.
+    /// A few frames each way, so that the switch knows all addresses; whether all arrived.
     fn greet(&mut self, size: Size) -> Result<bool> {
         let schedule = || Schedule::paced(1000, SECOND / 20);
         let back = Stream::new(1, self.ends[1], self.ends[0], Sizes::Fixed(64));

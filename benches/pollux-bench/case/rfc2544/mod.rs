@@ -1,8 +1,9 @@
 //! RFC 2544 between two ports: throughput (no loss, and 0.5 %), latency at shares of it, back-to-back frames, recovery from
 //! overload.
 //!
-//! One direction, A to B, evenly spaced frames. Every subject gets the same searches; what it shows in a trial is checked
-//! frame by frame and against its books. Subjects with vhost-user ports have guests for stations, and tables of their own. With no switch (`self-test`) it says what generator and sink can do themselves.
+//! One direction, A to B, evenly spaced frames. Every subject gets the same searches; every trial is checked frame by frame
+//! and against all counters. Subjects with vhost-user ports have guests as stations, and tables of their own. Without a switch
+//! (`self-test`) the figures are the limits of generator and sink.
 
 mod between;
 mod one;
@@ -72,7 +73,7 @@ impl FromStr for Size {
     }
 }
 
-/// All subjects with the sizes asked for: 64 bytes if none is.
+/// All subjects with the selected sizes; 64 bytes by default.
 pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<Section>> {
     let subjects = among(SUBJECTS.into_iter().filter(|subject| subject.is_installed()), options)?;
     run(world, options, &subjects, sizes)

@@ -1,9 +1,8 @@
 //! Congestion (5.5): whether frames to a port that is free are lost because others wait for one that is not.
 //!
 //! Station A sends half of its frames to C and half to D, station B sends all to D: C is offered half of a line rate, D one and
-//! a half. D is the only one that has a line rate; any station will do for D ([`Tester::limit`]). What D cannot take
-//! somebody has to drop, or to hold back; what C does not get is head-of-line blocking. Before that the same frames are sent
-//! while D takes them all.
+//! a half. Only D has a line rate ([`Tester::limit`]); any kind of station will do. Frames beyond D's rate have to be dropped
+//! or held back. Loss at C is head-of-line blocking. Before that, the same frames are sent while D takes all of them.
 
 use super::CONGESTION;
 use super::flows::flow;
@@ -20,7 +19,7 @@ const D: usize = 3;
 
 /// Frames per second that D takes: far below what any switch here forwards.
 const LINE: u64 = 50_000;
-/// Trials in which C loses frames before it is believed: a neighbour who has the switch's core for 20 ms loses some too.
+/// Trials in which C loses frames before it is believed: another process on the switch's core for 20 ms has the same effect.
 const TRIALS: u32 = 3;
 /// The place of the flow to C; the others go to D.
 const TO_C: usize = 0;

@@ -1,5 +1,5 @@
-//! Errored frames (5.9). Bad checksums, alignment and dribble are matters of a wire; these are not. What is shorter than 60
-//! bytes is none of them: between virtual ports nobody pads.
+//! Errored frames (5.9). Bad FCS, alignment and dribble errors belong to a physical link and are left out. Frames shorter than
+//! 60 bytes are no error here: virtual ports do not pad.
 
 use super::ERRORS;
 use crate::failure::Result;

@@ -1,4 +1,4 @@
-//! Who sends to whom.
+//! The flows of each test: from which station to which.
 
 use super::STATIONS;
 use crate::rig::star::address;
@@ -12,7 +12,7 @@ const SIZE: Sizes = Sizes::Fixed(64);
 /// Traffic between all stations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// Everybody to everybody else (5.1).
+    /// Every station to all others (5.1).
     Mesh,
     /// The first to all others (5.2).
     OneToMany,
@@ -76,7 +76,7 @@ pub fn broadcast(from: usize, schedule: Schedule) -> Flow {
     Flow { stream, schedule, from, to }
 }
 
-/// A few broadcasts of everybody, so that all are known.
+/// A few broadcasts of every station, so that the switch knows all of them.
 pub fn greetings() -> Vec<Flow> {
     (0..STATIONS).map(|from| broadcast(from, Schedule::paced(500, SECOND / 50))).collect()
 }

@@ -1,7 +1,7 @@
 //! Address caching capacity (5.7) and learning rate (5.8).
 //!
-//! Station 0 shows addresses by sending from them, station 1 then sends to each, station 2 and 3 watch: a frame that shows there
-//! was flooded, so its address is not known.
+//! Station 0 sends from many addresses, station 1 then sends to each of them. A frame that arrives at station 2 or 3 was
+//! flooded, so the switch does not know its address.
 
 use super::flows::greetings;
 use super::{CAPACITY, LEARNING, alone, counted};
@@ -13,7 +13,7 @@ use crate::tester::{Effort, Tester};
 use ::traffic::search::Shown;
 use ::traffic::{Flow, Macs, Outcome, Sizes, Stream};
 
-/// Frames per second at which nobody loses any.
+/// Frames per second at which no subject loses any.
 const GENTLY: f64 = 200_000.0;
 /// Repetitions of a try that went wrong, before it is believed.
 const REPEATS: u32 = 2;
@@ -23,7 +23,7 @@ const WIDTH: f64 = 0.02;
 const FEW: u32 = 5_000;
 const FIRST: u32 = 1_000;
 
-/// Addresses that are nobody's but the learning station's.
+/// Addresses that only the learning station uses.
 fn strangers(count: u32) -> Macs {
     Macs::many([2, 9, 0, 0, 0, 0], count).scattered()
 }
@@ -35,7 +35,7 @@ fn show(tester: &mut Tester, count: u32, rate: f64) -> Result<Outcome> {
     tester.trial(alone(Flow { stream, schedule: counted(rate, count.into()), from: 0, to: vec![1] }))
 }
 
-/// Share of them that are not known: frames to them show where nobody is.
+/// Share of them that are not known: frames to them arrive at other stations.
 fn unknown(tester: &mut Tester, count: u32) -> Result<f64> {
     let mut stream = Stream::new(0, address(1), address(0), Sizes::Fixed(64));
     stream.to = strangers(count);

@@ -1,13 +1,13 @@
-//! RFC 2889 with four stations around a switch: the ten tests, as far as virtual ports have what they are about.
+//! RFC 2889 with four stations around a switch: its ten tests, as far as they apply to virtual ports.
 //!
 //! | RFC 2889 | here |
 //! |---|---|
 //! | 5.1, 5.2, 5.4 meshed traffic | `mesh`, `one to many`, `many to one`, `one way`: rate without loss |
-//! | 5.3 two devices | `two switches`: two domains (or bridges) and a wire |
-//! | 5.5 congestion | `congestion`: loss at a free port beside one (a TAP's, a guest's) that is offered half again its line rate |
-//! | 5.6 forward pressure, maximum rate | FRMOL and MFR of every rate; an interframe gap to be pressed does not exist |
+//! | 5.3 two devices | `two switches`: two domains (or bridges), half of the stations on each, a veth pair between |
+//! | 5.5 congestion | `congestion`: loss at a free port beside one (a TAP's, a guest's) that is offered one and a half times its line rate |
+//! | 5.6 forward pressure, maximum rate | FRMOL and MFR; a virtual port has no interframe gap |
 //! | 5.7, 5.8 address caching, learning rate | `capacity`, `learning`: until frames to an address show at a third station |
-//! | 5.9 errored frames | `errors`: what short of a wire's errors can be wrong with a frame |
+//! | 5.9 errored frames | `errors`: share that arrives of frames with a group or zero source, cut within a tag, PAUSE, to a reserved group |
 //! | 5.10 broadcast | `broadcast`: rate and latency |
 
 mod congestion;

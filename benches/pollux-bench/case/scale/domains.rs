@@ -1,4 +1,4 @@
-//! Domains beside the one that has work: what it costs to tell them apart.
+//! The number of domains beside the one with traffic: the cost of keeping them apart.
 
 use super::{Point, Work, rate, section};
 use crate::case::{chosen, names};

@@ -1,4 +1,4 @@
-//! Ports a broadcast goes to.
+//! The number of ports that receive a broadcast.
 
 use super::{OVS_PORTS, Point, Work, not_measured, rate, section};
 use crate::case::{chosen, names};

@@ -1,4 +1,4 @@
-//! Addresses behind station B, sent to in an order no cache likes.
+//! Addresses behind station B, in an order that misses the caches.
 
 use super::{Point, WARM_UP, section};
 use crate::case::look::Look;

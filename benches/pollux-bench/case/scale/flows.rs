@@ -1,4 +1,4 @@
-//! IP flows between two stations: nothing to a switch that decides by MAC address, an entry each to one that caches flows.
+//! IP flows between two stations: irrelevant to a switch that decides by MAC address, an entry each to one that caches flows.
 
 use super::{Point, Work, rate, section};
 use crate::case::{chosen, names};

@@ -1,4 +1,4 @@
-//! How the cost grows: one curve per axis, beside the peers that can follow.
+//! How the cost grows: one curve per axis, beside the peers that support it.
 
 mod domains;
 mod fan_out;

@@ -1,4 +1,4 @@
-//! Ports beside the two that have work: what an idle port costs the others.
+//! The number of ports beside the two with traffic: what an idle port costs the others.
 
 use super::{OVS_PORTS, Point, Work, not_measured, rate, section};
 use crate::case::asked;

@@ -1,5 +1,5 @@
-//! Cores that switch. They are taken from the last one down: with as many as there are, core 0 is among them, which
-//! elsewhere is the generator's alone.
+//! The number of workers. Their cores are taken from the last one down: with as many workers as cores, core 0 is among them,
+//! which otherwise only the generator uses.
 
 use super::{Point, section};
 use crate::case::{chosen, names};
@@ -12,7 +12,7 @@ use crate::traffic::iperf::{Flow, Outcome};
 use crate::world::{A, B, World};
 use std::thread;
 
-/// Those for whom the switch is the limit, not the sender: `xdp` says nothing here as long as its generator has one core.
+/// Subjects whose limit is the switch, not the sender: `xdp` says nothing here as long as its generator has one core.
 const SUBJECTS: [Subject; 4] = [
     Subject::Pollux(Ports::Tap, Poll::Adaptive),
     Subject::Pollux(Ports::Veth, Poll::Adaptive),

@@ -59,7 +59,7 @@ impl Svg {
         self.body += "</g>";
     }
 
-    /// The element; `label` is for who cannot see it.
+    /// The element; `label` is for screen readers.
     pub fn finish(self, label: &str) -> String {
         let Self { width, height, body } = self;
         let label = escape(label);

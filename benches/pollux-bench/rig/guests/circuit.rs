@@ -1,5 +1,5 @@
 //! A guest with two vhost-user ports and the subject between them: DPDK's testpmd with virtio-user forwards everything from
-//! one port to the other, so that what was sent once goes round and round through the subject.
+//! one port to the other, so that frames circulate through the subject.
 
 use super::{Middle, RINGS, STARTING, Server};
 use crate::failure::{Result, fail};

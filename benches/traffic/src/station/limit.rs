@@ -5,7 +5,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Time for which a line that is busy may be behind, nanoseconds: the tester did not look for so long.
 const BEHIND: u64 = 20_000_000;
 
-/// See the module. While frames wait the line sends, whether anybody looks or not, so what it may take adds up; once it has
+/// See the module. While frames wait the line sends at its rate between calls too, so what it may take adds up; once it has
 /// taken everything it is idle, and an idle line saves nothing up.
 #[derive(Debug)]
 pub struct Limit {

@@ -96,7 +96,7 @@ impl Station {
     /// Its frames are not stamped on arrival: latency counts until [`receive`](Self::receive) saw them.
     ///
     /// # Errors
-    /// If nobody listens there, or does not want such a guest.
+    /// If no switch listens there, or it refuses the guest.
     pub fn guest(socket: &Path) -> Result<Self, TrafficError> {
         Ok(Self::of(Kind::Guest(Box::new(Guest::connect(socket)?)), &socket.display().to_string()))
     }

@@ -1,5 +1,5 @@
-//! The far side of a TAP: what the switch sends to the interface is read from a file, what is written to it the interface
-//! receives. A frame is a system call, of our thread: a write takes the frame as far as the interface's driver takes it.
+//! The far side of a TAP: frames that the switch sends to the interface are read from a file descriptor, frames written to it
+//! arrive at the interface. Each frame is one system call on our thread, which does the work of the interface's driver too.
 
 use super::within;
 use crate::TrafficError;
@@ -84,7 +84,7 @@ impl Tap {
             match read(&self.fd, &mut self.come) {
                 Ok(len) => take(&arrival(&self.come[..len], seen)),
                 Err(errno) => {
-                    // receiving tells nobody; the next kick does
+                    // receiving cannot report it; the next kick does
                     self.failed = Some(errno).filter(|errno| !matches!(errno, Errno::EAGAIN | Errno::EINTR));
                     return frames;
                 }

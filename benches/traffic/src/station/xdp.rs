@@ -1,5 +1,5 @@
-//! An interface driven by one AF_XDP socket in copy mode, which any interface has. Opened in its namespace by a thread of
-//! its own, used from anywhere.
+//! An interface driven by one AF_XDP socket in copy mode, which every interface supports. A thread of its own opens it in its
+//! namespace; any thread may use it.
 
 use super::{LOOK, within};
 use crate::TrafficError;

@@ -1,4 +1,4 @@
-//! The per-worker cache: allocation and freeing of frames, without sharing, most of the time.
+//! The per-worker cache: allocates and frees frames, mostly without access to the shared list.
 
 #![allow(unsafe_code)]
 
@@ -165,7 +165,7 @@ impl MempoolCache {
         self.count += 1;
     }
 
-    /// Stocks the cache so that the next `n` chunks come without fail: for work that is done wholly or not at all.
+    /// Fills the cache so that the next `n` allocations cannot fail: for work that is done completely or not at all.
     /// False if the pool cannot deliver them, or `n` is more than [`MAX_RESERVE`].
     #[must_use]
     pub fn reserve(&mut self, n: usize) -> bool {

@@ -1,14 +1,14 @@
-//! Chunks lent to someone outside the process: tags that say who holds what.
+//! Chunks lent to the kernel or a guest: a tag per chunk names the borrower.
 
 use super::{Mbuf, Mempool, NO_OWNER, Place};
 use crate::mem::CHUNK_SIZE;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Holds chunks on behalf of someone outside the process: the kernel behind an AF_XDP queue, a guest.
+/// Holds chunks on behalf of the kernel behind an AF_XDP queue, or of a guest.
 ///
-/// There is one `Owner` value per tag, so lending and taking back cannot race. What is still lent when the other
-/// side is gone comes home by [`Mempool::sweep`].
+/// There is one `Owner` value per tag, so lending and taking back cannot race. Chunks that are still lent when the
+/// other side is gone return to the pool by [`Mempool::sweep`].
 #[derive(Debug)]
 pub struct Owner {
     pub(super) tag: u32,
@@ -40,7 +40,7 @@ impl Owner {
     }
 
     /// The frame at `addr` back from outside, `len` bytes long. `None` if `addr` is not in a chunk lent to this
-    /// owner or the data would not end in it: a descriptor that is not to be believed.
+    /// owner or the data would not end in it: an invalid descriptor.
     #[must_use]
     pub fn reclaim(&mut self, addr: u64, len: u32) -> Option<Mbuf> {
         let chunk = u32::try_from(addr / CHUNK_SIZE as u64).ok()?;

@@ -98,7 +98,7 @@ fn all_or_nothing_when_the_pool_is_short() {
 #[test]
 fn segments_that_no_ip_length_can_name_are_refused() {
     let (frame, offload) = super_frame(&Spec { payload: 65_000, gso_size: 60_000, ..Spec::default() });
-    // Longer than IP allows, as only a lying peer makes them.
+    // Longer than IP allows, as only a hostile peer sends them.
     let mut frame = frame;
     frame.resize(100_000, 0);
     let lie = Offload { gso_size: 65_535, ..offload };
@@ -122,7 +122,7 @@ fn check_tcp(spec: &Spec, index: usize, count: usize, header: &etherparse::TcpHe
 }
 
 proptest! {
-    /// Every segment is correct by the book of another implementation, and together they carry the payload.
+    /// Every segment is correct according to another implementation, and together they carry the payload.
     #[test]
     fn segments_rejoin_to_the_original(spec in specs(), cuts in prop::collection::vec(1usize..70_000, 0..6)) {
         let (frame, offload) = super_frame(&spec);

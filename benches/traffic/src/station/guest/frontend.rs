@@ -1,4 +1,4 @@
-//! The vhost-user front end: tells a switch that listens where memory and rings are, and what it is to signal with.
+//! The vhost-user front end: tells the switch where memory and rings are, and which eventfds to signal.
 
 use super::memory::{self, BASE, Memory, RX, SIZE, TX};
 use nix::errno::Errno;
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct FrontEnd {
     stream: UnixStream,
     kicks: [EventFd; 2],
-    /// Kept open: the switch would be told that nobody listens.
+    /// Kept open: closing it would tell the switch that this side is gone.
     calls: [EventFd; 2],
 }
 

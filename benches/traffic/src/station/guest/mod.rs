@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 pub use wire::Wire;
 
-/// Turns after which the switch is asked whether it lives, a power of two: a system call.
+/// Turns between checks that the switch is alive (a system call), a power of two.
 const GLANCE: u32 = 1024;
 
 /// See the module.
@@ -65,7 +65,7 @@ impl Guest {
         Ok((guests, wire))
     }
 
-    /// Of which nobody knows yet. All buffers for frames to come are available.
+    /// A guest that no switch knows yet. All buffers for frames to come are available.
     fn new(dev: &str) -> io::Result<Self> {
         let memory = Arc::new(Memory::new()?);
         let [mut rx, tx] = [RX, TX].map(|vring| Ring::new(&memory, vring));

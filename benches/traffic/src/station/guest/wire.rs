@@ -1,8 +1,8 @@
-//! A wire between two guests of this process: the least that can be between them.
+//! A link between two guests of this process: the least that can be between them.
 //!
-//! It is the device of both, without a socket and without a check: both drivers are ours, and each descriptor has a buffer whose
-//! place is known. A frame for which there is no buffer yet stays with its sender. As a wire must be faster than what it
-//! connects, it works on bursts: loads of many frames are under way at the same time.
+//! It is the device of both, without a socket and without checks: both drivers are ours, and each descriptor has a buffer whose
+//! place is known. A frame for which there is no buffer yet stays with its sender. The link must be faster than the guests, so
+//! it works on bursts: loads of many frames are in flight at the same time.
 
 use super::memory::{self, BUFFERS_FIELD, HEADER, Memory, RX, SIZE, TX};
 use std::hint::black_box;
