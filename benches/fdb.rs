@@ -31,8 +31,8 @@ fn learn_all(fdb: &Fdb, stations: &[(MacAddr, PortId)]) {
     }
 }
 
-/// The stations over and over, in bursts of 32. It goes on where it stopped, so that no sample finds in the cache what
-/// the whole table would not leave there.
+/// The stations over and over, in bursts of 32. It goes on where it stopped, so that no sample finds entries
+/// in the cache that a walk over the whole table would have evicted.
 struct Traffic {
     stations: Vec<(MacAddr, PortId)>,
     next: usize,

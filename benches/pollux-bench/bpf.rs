@@ -4,7 +4,7 @@ use crate::failure::Result;
 use crate::process::{ip, run};
 use crate::world::World;
 
-/// Compiles `source`; the path of the object. `defines` are given to the compiler as they are (`-DNAME=VALUE`).
+/// Compiles `source`; the path of the object. `defines` are passed to the compiler unchanged (`-DNAME=VALUE`).
 pub fn compile(world: &World, name: &str, source: &str, defines: &[&str]) -> Result<String> {
     let source = world.write(&format!("{name}.bpf.c"), source)?;
     let object = world.directory.join(format!("{name}.o")).display().to_string();

@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, global = true, default_value_t = 3, default_value_if("quick", "true", "1"),
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// What shows most in the least time: three rounds of one second, fewer works
+    /// A short run: three rounds of one second, fewer cases
     #[arg(long, global = true)]
     pub quick: bool,
     /// JSON instead of tables
@@ -39,7 +39,7 @@ pub struct Options {
     /// Also writes the results to this file, for `report` and `compare`
     #[arg(long, global = true, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Also writes a page with figures to this file
+    /// Also writes a page with charts to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub page: Option<PathBuf>,
     /// Measure even if the machine is busy
@@ -83,24 +83,24 @@ pub enum Command {
         sizes: Vec<Size>,
     },
     /// What generator and sink can do without a switch: the tests of RFC 2544 from one end of a veth pair to the other, and
-    /// between two guests on a wire
+    /// between two directly connected guests
     #[command(long_flag = "self-test")]
     SelfTest,
     /// RFC 2889 with four stations: meshed, broadcast, address caching and learning, errored frames
     Rfc2889,
-    /// Cycles per frame in memory, and of the forwarding table as it grows to a million stations
+    /// Cycles per frame in memory, and of the forwarding table with up to a million addresses
     Pipeline,
-    /// How the cost grows: with ports, frame size, flows, fan-out, addresses, domains, workers; a curve each
+    /// The cost against ports, frame size, flows, fan-out, addresses, domains, workers; a curve each
     Scale {
-        /// Only this one
+        /// Only this axis
         #[arg(long, value_enum)]
         axis: Option<Axis>,
     },
     /// Time from exec to the last port up, and memory, by number and kind of ports
     Startup,
-    /// For how long nothing passes while ports and addresses come and go
+    /// How long traffic stops while ports and addresses come and go
     Reconfig,
-    /// Mixed traffic while ports come and go; nothing may be lost, nothing may grow
+    /// Mixed traffic while ports come and go; no frame may be lost, no resource may grow
     Soak {
         /// How long
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -108,7 +108,7 @@ pub enum Command {
     },
     /// All, with two minutes of soak, then the goals of the design: ours beside theirs
     All,
-    /// Makes a page with figures of saved results: one file, no network
+    /// Makes a page with charts of saved results: one file, no network
     Report {
         /// What `--save` wrote
         results: PathBuf,

@@ -20,7 +20,7 @@ const FLOOR: f64 = 0.05;
 /// Rounds without which nothing can be said.
 const ROUNDS: usize = 3;
 
-/// What became of a figure.
+/// The verdict on a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Worse, beyond the noise.
@@ -46,7 +46,7 @@ pub struct Change {
     worse: f64,
     /// How many times worse the peers got.
     drift: f64,
-    /// Share by which it may differ without meaning.
+    /// Share by which it may differ within the noise.
     noise: f64,
     /// What that says.
     pub verdict: Verdict,
@@ -57,9 +57,9 @@ pub struct Change {
 pub struct Comparison {
     /// Every figure of ours.
     pub changes: Vec<Change>,
-    /// In what the machines differ.
+    /// Where the machines differ.
     machines: Vec<String>,
-    /// What is to be said of a run that did not end.
+    /// Remarks on a run that did not end.
     partial: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ fn worse(better: Better, then: f64, now: f64) -> f64 {
     }
 }
 
-/// How wide the rounds lie, relative to what they are about.
+/// The spread of the rounds, relative to their median.
 fn relative(of: Spread) -> f64 {
     if of.median == 0.0 { 0.0 } else { (of.high - of.low) / of.median.abs() }
 }

@@ -9,7 +9,7 @@ pub fn of_process(pid: u32) -> Result<u64> {
     of_threads(pid, "schedstat", |text| text.split_whitespace().next()?.parse().ok())
 }
 
-/// How often threads of a process gave their core away of their own accord, and so had to be woken; those that ended excepted.
+/// Voluntary context switches of the threads of a process, each followed by a wake-up; threads that ended are not included.
 pub fn waits_of_process(pid: u32) -> Result<u64> {
     let waits =
         |text: &str| text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok();

@@ -20,7 +20,7 @@ pub fn fail<T>(text: impl Into<String>) -> Result<T> {
     Err(Failure(text.into()))
 }
 
-/// Says what was being done when an error came.
+/// Adds what was being done when an error occurred.
 pub trait During<T> {
     /// `what: error`.
     fn during(self, what: impl Display) -> Result<T>;

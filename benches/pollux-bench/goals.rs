@@ -7,7 +7,7 @@ use crate::report::{Better, Results, Section, Series, figure};
 use crate::sample::{median, pairs, quantile};
 use std::fmt::{self, Display, Write};
 
-/// What ours is held against.
+/// What our figure is compared with.
 enum Against {
     /// Peers of the same section and work: so many times their figure. Without a factor they are only shown.
     Peers(&'static [(&'static str, Option<f64>)]),
@@ -173,7 +173,7 @@ impl Display for Met {
 /// A peer beside us.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Who, or which other work of ours.
+    /// The peer, or another work of ours.
     pub name: String,
     /// Its figure.
     pub value: f64,
@@ -186,7 +186,7 @@ pub struct Peer {
 pub struct Goal {
     /// The work.
     pub what: &'static str,
-    /// What is to be reached.
+    /// The aim.
     pub aim: &'static str,
     /// The same as a figure.
     pub line: Option<f64>,

@@ -116,7 +116,7 @@ fn chosen(path: &str) -> Option<String> {
     Some(read(path)?.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-/// What the kernel does against the processor's weaknesses, which system calls pay for.
+/// The kernel's mitigations, which make system calls slower.
 fn mitigations() -> Option<String> {
     let directory = fs::read_dir("/sys/devices/system/cpu/vulnerabilities").ok()?;
     let mut active: Vec<String> = directory
@@ -143,7 +143,7 @@ fn version() -> Option<String> {
     run(&[&binary, "--version"]).ok()
 }
 
-/// What its binary holds of its version ("vpp v24.06-release built by ..."): it says so to its own command line only.
+/// The version in its binary ("vpp v24.06-release built by ..."); it prints it on its own command line only.
 fn vpp_version(binary: &Path) -> String {
     const START: &[u8] = b"vpp v";
     let bytes = fs::read(binary).unwrap_or_default();

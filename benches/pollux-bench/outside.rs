@@ -21,7 +21,7 @@ const COMPACT: &str = "/proc/sys/vm/compact_memory";
 /// 2 MiB each: 64 for testpmd as generator or guest, and for the switch 64 (testpmd), 128 (OVS) or what its arena and
 /// table take (Pollux).
 const PAGES: u64 = 192;
-/// What the kernel may take to end what runs inside.
+/// How long the kernel may take to end all processes inside.
 const ENDING: Duration = Duration::from_secs(10);
 /// Programs without which nothing can be measured.
 const NEEDED: [&str; 7] = ["setpriv", "unshare", "ip", "ethtool", "iperf3", "ping", "mount"];
@@ -51,7 +51,7 @@ pub fn outside(cli: &Cli) -> Result<bool> {
     Ok(sound)
 }
 
-/// Where the inner half leaves what it found.
+/// The file with the results of the inner half.
 pub fn results_in(directory: &Path) -> PathBuf {
     directory.join("results.json")
 }

@@ -71,7 +71,7 @@ impl Job {
         Self::spawn(directory, what, argv, Stdio::null())
     }
 
-    /// The same for a program that obeys what it is told ([`tell`](Self::tell)).
+    /// The same for a program that takes commands on its standard input ([`tell`](Self::tell)).
     pub fn start_told(directory: &Path, what: &str, argv: &[&str]) -> Result<Self> {
         Self::spawn(directory, what, argv, Stdio::piped())
     }

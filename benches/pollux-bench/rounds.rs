@@ -35,12 +35,12 @@ pub struct Taken {
     pub reading: Result<Reading>,
 }
 
-/// What is said of a subject in words.
+/// Findings on a subject in words.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What must not be and was.
+    /// Faults.
     pub faults: Vec<String>,
-    /// What a reader should know.
+    /// Remarks.
     pub remarks: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     }
 }
 
-/// What can be said of a handful of values.
+/// Statistics of a few values.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
     /// How many there are; what failed does not count.

@@ -13,7 +13,7 @@ pub const B: &str = "plxb-b";
 /// Where testpmd finds huge pages.
 const HUGE: &str = "huge";
 
-/// Where things are.
+/// The paths of a run.
 #[derive(Debug)]
 pub struct World {
     /// Files of this run; removed by the outer half.

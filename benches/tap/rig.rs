@@ -17,7 +17,7 @@ pub const SLOTS: usize = 64;
 /// Bytes of the virtio_net_hdr.
 pub const HEADER: usize = 12;
 
-/// What is sent.
+/// The frames of a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
     Small,

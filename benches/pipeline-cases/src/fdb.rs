@@ -43,7 +43,7 @@ impl Table {
     }
 
     /// Cycles of the time-stamp counter per frame: the median of 21 rounds. Rounds go on where the one before stopped,
-    /// so that none finds in the cache what the whole table would not leave there.
+    /// so that no round finds entries in the cache that a walk over the whole table would have evicted.
     pub fn cycles(&mut self, way: Way) -> f64 {
         let mut rounds: Vec<u64> = (0..ROUNDS).map(|_| self.round(way)).collect();
         rounds.sort_unstable();

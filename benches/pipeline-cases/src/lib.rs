@@ -47,7 +47,7 @@ pub struct Case {
     tag: Option<u16>,
     broadcast: bool,
     mirrors: Vec<Mirror>,
-    /// Behind each port that speak.
+    /// Stations behind each port.
     speakers: u64,
 }
 

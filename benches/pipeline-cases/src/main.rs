@@ -36,10 +36,10 @@ enum Command {
     },
     /// Cycles per frame of the plain pipeline, or of a baseline
     Cycles {
-        /// Frames that come at once
+        /// Frames of a burst
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u8).range(1..=32))]
         burst: u8,
-        /// Less is done with them, to compare with
+        /// The baseline to measure instead
         #[arg(long, value_enum)]
         baseline: Option<Baseline>,
         /// Length of the frames of a baseline
@@ -67,7 +67,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         core: usize,
     },
-    /// What callgrind watches
+    /// The run that callgrind observes
     #[command(hide = true)]
     Work,
 }
@@ -125,14 +125,14 @@ fn cases() -> Vec<(String, Case, usize)> {
     bursts.into_iter().chain(features).collect()
 }
 
-/// Frames of a case: enough that what is done once per burst counts as it does in life.
+/// Frames of a case: enough that work per burst has its usual share.
 const FRAMES: usize = 1024;
 
 /// Every case once, its name first. Callgrind counts what happens within [`counted`], call by call.
 fn work() {
     for (name, case, n) in cases() {
         let mut pipeline = Pipeline::new(case);
-        // the first burst pays for what the others find ready
+        // warm up: the first burst costs more
         let mut first = pipeline.burst(n, 0);
         pipeline.forward(0, &mut first);
         let mut bursts: Vec<_> = (0..FRAMES / n).map(|_| pipeline.burst(n, 0)).collect();

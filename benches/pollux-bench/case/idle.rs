@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const PAIRS: usize = 4;
-/// Interfaces that come up send a little; that is over by then.
+/// New interfaces send a few frames; they have stopped by then.
 const QUIET: Duration = Duration::from_secs(3);
 const TIME: Duration = Duration::from_secs(10);
 

@@ -25,7 +25,7 @@ impl Look {
         Ok(Self { at: Instant::now(), arrived, offered, spent, ledger })
     }
 
-    /// Mpps that arrived, and what else can be said of the time between.
+    /// Mpps that arrived, and the other figures of the time between.
     pub fn since(&self, before: &Self) -> (f64, Facts) {
         let seconds = (self.at - before.at).as_secs_f64();
         let arrived = (self.arrived - before.arrived) as f64;
@@ -43,7 +43,7 @@ impl Look {
     }
 }
 
-/// What Pollux says of itself: drops by reason, and what it does while it is not idle.
+/// What Pollux reports: drops by reason, and its work while it is not idle.
 fn inside(now: &Ledger, then: &Ledger, seconds: f64) -> Facts {
     let received = (now.received - then.received).max(1) as f64;
     let dropped = |(reason, n): (&String, &u64)| {

@@ -28,7 +28,7 @@ use crate::{host, record, soak};
 use clap::ValueEnum;
 use std::fmt::Display;
 
-/// Measures; whether nothing was wrong.
+/// Measures; returns whether everything was right.
 pub fn inside(cli: &Cli) -> Result<bool> {
     let directory = cli.inside.as_deref().ok_or_else(|| Failure("the inner half needs a directory".into()))?;
     let vpp = cli.options.vpp.as_deref();
@@ -86,8 +86,8 @@ fn cases(command: &Command, options: &Options) -> Vec<Command> {
     }
 }
 
-/// Runs cases one after the other; each table is printed when it is complete. A case that fails altogether takes nothing
-/// from the others.
+/// Runs cases one after the other; each table is printed when it is complete. The failure of a case does not affect
+/// the others.
 fn sections(command: &Command, world: &World, options: &Options) -> Result<()> {
     let cases = cases(command, options);
     for case in &cases {
@@ -120,13 +120,13 @@ fn measure(case: &Command, world: &World, options: &Options) -> Result<Vec<Secti
         Command::Reconfig => vec![reconfig::measure(world, options)?],
         Command::Startup => startup::measure(world, options)?,
         Command::Soak { minutes } => soak::soak(world, *minutes)?,
-        // these are made of others, or nothing is measured for them here
+        // these combine other cases, or measure nothing here
         Command::Scale { axis: None } | Command::All => Vec::new(),
         Command::Report { .. } | Command::Compare { .. } => Vec::new(),
     })
 }
 
-/// What stands for a case of which there is nothing.
+/// The section of a case without results.
 fn failed(case: &Command, failure: &Failure) -> Section {
     eprintln!("{case:?}: {failure}");
     Section { name: format!("{case:?}").to_lowercase().into(), faults: vec![failure.to_string()], ..Section::default() }

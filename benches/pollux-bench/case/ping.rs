@@ -43,7 +43,7 @@ pub fn regular(world: &World, options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-/// The first round trip after nothing has happened for a while.
+/// The first round trip after a while without frames.
 pub fn after_idleness(world: &World, options: &Options) -> Result<Section> {
     let title = "The first ping after 10 s without a frame (one per round; ping's own start is in it).";
     let mut section = section("first ping", title);

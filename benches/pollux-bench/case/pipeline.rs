@@ -9,7 +9,7 @@ use crate::rig::SWITCH_CORE;
 use crate::rounds::{Course, Reading};
 use std::fmt;
 
-/// Frames that come at once.
+/// Frames of a burst.
 struct Burst(u32);
 
 impl fmt::Display for Burst {
@@ -34,8 +34,8 @@ impl fmt::Display for Stations {
 /// How frames meet the table: the name, and the words of the program for it.
 const WAYS: [(&str, &[&str]); 2] = [("pollux fdb, burst of 32", &[]), ("pollux fdb, one by one", &["--single"])];
 
-/// What is done with a burst: the name, and the words of the program for it. The second is ours too: if lanes or pool get
-/// slower, that is to be noticed.
+/// What is done with a burst: the name, and the words of the program for it. The second is ours too, so that
+/// slower lanes or a slower pool are noticed.
 const BURSTS: [(&str, &[&str]); 4] = [
     ("pollux pipeline", &[]),
     ("pollux null: lanes, no look-up", &["--baseline", "null"]),
@@ -101,7 +101,7 @@ pub fn fdb(options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-/// What `pollux-pipeline` answers; it lies beside us.
+/// The output of `pollux-pipeline`, the program beside this one.
 pub fn ask(words: &[&str]) -> Result<f64> {
     let program = std::env::current_exe().during("our own path")?.with_file_name("pollux-pipeline");
     if !program.is_file() {

@@ -19,7 +19,7 @@ const WORKS: [Change; 3] = [Change::Nothing, Change::Port, Change::Address];
 const RATE: u32 = 100_000;
 /// Before the first change.
 const MARGIN: Duration = Duration::from_millis(300);
-/// Frames stand still for so long when all have arrived.
+/// All frames have arrived if none came for so long.
 const STILL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -67,7 +67,7 @@ fn one(world: &World, subject: Subject, change: Change, options: &Options) -> Re
     Ok(Reading { value: lost / f64::from(RATE) * 1e6 / steps, facts, findings: rig.inspect()?, ..Reading::default() })
 }
 
-/// Adds and removes until the time is over; how often.
+/// Adds and removes until the time is over; returns how often.
 fn changes(rig: &Rig, change: Change, time: Duration) -> Result<u32> {
     let (start, mut changes) = (Instant::now(), 0);
     if change == Change::Nothing {
@@ -81,7 +81,7 @@ fn changes(rig: &Rig, change: Change, time: Duration) -> Result<u32> {
     Ok(changes)
 }
 
-/// Frames that arrived, when no more do.
+/// Frames that arrived, once no more do.
 fn settled(sink: &Sink) -> Result<u64> {
     let mut last = sink.count()?;
     let still = wait_for(PATIENCE, || {

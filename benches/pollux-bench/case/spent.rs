@@ -36,7 +36,7 @@ impl Spent {
         self.cpu_ns.saturating_sub(before.cpu_ns) as f64
     }
 
-    /// How often it woke up since `before`, in which it saw so many frames.
+    /// Wake-ups per frame since `before`, for so many frames.
     pub fn wakeups_since(self, before: Self, frames: f64) -> (String, f64) {
         ("wakeups/frame".to_owned(), self.waits.saturating_sub(before.waits) as f64 / frames.max(1.0))
     }
@@ -51,7 +51,7 @@ pub fn work(now: &Ledger, then: &Ledger) -> Facts {
     known.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Cycles of the time-stamp counter per nanosecond; none where the program that knows is missing.
+/// Cycles of the time-stamp counter per nanosecond; none if `pollux-pipeline` is missing.
 fn tsc_ghz() -> Option<f64> {
     static GHZ: OnceLock<Option<f64>> = OnceLock::new();
     *GHZ.get_or_init(|| Some(pipeline::ask(&["hz"]).ok()? / 1e9))

@@ -30,7 +30,7 @@ struct Row {
 }
 
 impl Row {
-    /// In the way in which it moves something.
+    /// With the offloads that it needs.
     fn usual(subject: Subject) -> Self {
         Self { subject, stations: Stations::Ip }
     }
@@ -40,7 +40,7 @@ impl Row {
         untouched.into_iter().chain([Self::usual(subject)]).collect()
     }
 
-    /// It may be that nothing passes, and that is the result.
+    /// With default offloads; if nothing passes, that is the result.
     fn is_doubtful(self) -> bool {
         self.stations == Stations::AsSet
     }

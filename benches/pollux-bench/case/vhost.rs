@@ -12,7 +12,7 @@ use std::fmt;
 
 const SUBJECTS: [Middle; 3] = [Middle::Pollux, Middle::Testpmd, Middle::Ovs];
 
-/// What the switch does with every frame whatever else it does, and nothing else.
+/// The least that a switch does with every frame: two copies.
 const COPIES: &str = "memcpy, two copies";
 
 /// Length of frames without FCS.

@@ -47,7 +47,7 @@ pub enum Shape {
     },
 }
 
-/// All that one subject did with one kind of work.
+/// All figures of one subject for one work.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Series {
@@ -90,9 +90,9 @@ pub struct Section {
     /// Rows.
     #[serde(rename = "rows")]
     pub series: Vec<Series>,
-    /// What must not be and was.
+    /// Faults.
     pub faults: Vec<String>,
-    /// What a reader should know.
+    /// Remarks.
     pub remarks: Vec<String>,
 }
 

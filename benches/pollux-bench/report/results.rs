@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Version of the JSON's shape.
 const VERSION: u32 = 2;
-/// Among the facts of the machine, for a run that did not end: names of the sections it was at.
+/// Among the facts of the machine, for a run that did not end: the sections under way.
 const PARTIAL: &str = "partial";
 
 /// A run.
@@ -59,7 +59,7 @@ impl Results {
         Some(names.iter().filter_map(Value::as_str).collect())
     }
 
-    /// What is to be said of a run that did not end.
+    /// Remarks on a run that did not end.
     pub fn partial(&self) -> Option<String> {
         let at = self.unfinished()?.join(", ");
         let at = if at.is_empty() { at } else { format!(" during {at}") };

@@ -3,7 +3,7 @@
 use super::SWITCH_CORE;
 use super::crowd::Crowd;
 
-/// Everywhere but on the axes that ask for something else: one core, two stations.
+/// The default: one core, two stations.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent<'a> {
     /// Ports, addresses and domains beside those of the stations.

@@ -54,7 +54,7 @@ pub const DEV_B: &str = "w1";
 pub const MAC_A: &str = "02:00:00:00:0a:01";
 /// Address of station B.
 pub const MAC_B: &str = "02:00:00:00:0b:01";
-/// Where testpmd's flowgen sends, which does not ask; station B has it too.
+/// The fixed destination of testpmd's flowgen; station B has it too.
 pub const MAC_FLOWS: &str = "00:01:02:03:04:01";
 /// IP address of station A.
 pub const IP_A: &str = "10.77.0.1";
@@ -88,19 +88,19 @@ pub enum Poll {
 pub enum Subject {
     /// Us.
     Pollux(Ports, Poll),
-    /// DPDK's testpmd, AF_XDP, `io`: a static cross-connect that looks at nothing.
+    /// DPDK's testpmd, AF_XDP, `io`: a static cross-connect that reads no frame.
     Testpmd,
     /// Open vSwitch, userspace datapath, AF_XDP.
     Ovs,
     /// VPP, AF_XDP: a bridge domain, which learns; if its binary is named.
     Vpp,
-    /// An XDP program on each pair that redirects to the other: the kernel's shortest way, which looks at nothing.
+    /// An XDP program on each pair that redirects to the other: the kernel's shortest path, which reads no frame.
     XdpRedirect,
     /// The kernel's bridge.
     Bridge,
     /// The kernel's macvlan.
     Macvlan,
-    /// One veth pair and no switch: what generator and sink can do.
+    /// One veth pair and no switch: the limit of generator and sink.
     Direct,
 }
 
@@ -150,7 +150,7 @@ impl Poll {
 pub enum Stations {
     /// Raw frames from A to B.
     Frames,
-    /// Both have IP addresses and talk; offloads are off where nothing would pass otherwise.
+    /// IP traffic; offloads are off where nothing would pass otherwise.
     Ip,
     /// The same, with default offloads.
     AsSet,
@@ -159,7 +159,7 @@ pub enum Stations {
 /// Two stations and the subject between them. Dropping it removes everything.
 #[derive(Debug)]
 pub struct Rig {
-    // dropped in this order: nothing uses the wires when they go
+    // dropped in this order: nothing uses the interfaces when they are removed
     switch: Switch,
     _wiring: wiring::Wiring,
 }
@@ -174,7 +174,7 @@ enum Switch {
 }
 
 impl Rig {
-    /// Wires the stations to `subject` and starts it.
+    /// Connects the stations to `subject` and starts it.
     pub fn build(world: &World, subject: Subject, stations: Stations) -> Result<Self> {
         Self::wire(world, subject, stations, Extent::default())
     }
@@ -237,7 +237,7 @@ impl Rig {
         }
     }
 
-    /// Stops the subject, if it is ours, and says what can be said of it; traffic must have ended.
+    /// Stops the subject, if it is ours; returns what was found. Traffic must have ended.
     pub fn inspect(self) -> Result<Findings> {
         match self.switch {
             Switch::Pollux(daemon) => daemon.close(),

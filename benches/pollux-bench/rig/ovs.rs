@@ -16,7 +16,7 @@ const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 /// MiB of huge pages, and a pool of mbufs per port, of the size it needs. The pool that ports share otherwise is made when
 /// the first guest connects, of the largest of 256 k, 128 k, 64 k ... mbufs for which there is memory: while it tries,
-/// there is none for the device of the second port, and OVS hangs up on the guest or leaves the port without a ring.
+/// there is none for the device of the second port, and OVS disconnects the guest or leaves the port without a ring.
 const MEMORY: [&str; 3] =
     ["other_config:dpdk-socket-mem=256", "other_config:dpdk-socket-limit=256", "other_config:per-port-memory=true"];
 

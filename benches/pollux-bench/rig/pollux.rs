@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const STARTING: Duration = Duration::from_secs(60);
 const STOPPING: Duration = Duration::from_secs(20);
-/// A switch whose counters stand still for so long has forwarded what was in its rings when the generator stopped.
+/// If the counters do not move for so long, the switch has forwarded what was in its rings when the generator stopped.
 const SETTLING: Duration = Duration::from_millis(200);
 /// Rings full of broadcasts to many ports.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl Daemon {
         Ok(Ledger::of(&self.ask("stats")?))
     }
 
-    /// Stops it in order. Says whether frames are unaccounted for, every warning of its log, and what it ran on.
+    /// Stops it. Returns unaccounted frames, the warnings in its log, and what its ports obtained.
     pub fn close(self) -> Result<Findings> {
         self.close_timed().map(|(findings, _)| findings)
     }
@@ -117,7 +117,7 @@ impl Daemon {
         Ok((Findings { faults, remarks }, ending))
     }
 
-    /// The counters when they do not move any more; traffic must have ended.
+    /// The counters once they do not move any more; traffic must have ended.
     fn settled(&self) -> Result<Ledger> {
         let mut last = self.ledger()?;
         let still = wait_for(SETTLED, || {
@@ -160,7 +160,7 @@ pub fn warnings(log: &str) -> Vec<String> {
     log.lines().filter(wrong).map(|line| format!("pollux: {}", line.trim())).collect()
 }
 
-/// All frames the switch has seen: what came in and was copied must have gone out or be dropped for a reason.
+/// The frames of the switch: received and copied ones must have been sent, or dropped for a reason.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Received, on all ports there ever were.

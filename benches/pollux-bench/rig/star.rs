@@ -70,7 +70,7 @@ pub enum Layout {
 /// The stations and the switch. Dropping it removes everything.
 #[derive(Debug)]
 pub struct Star {
-    // before the wires
+    // before the interfaces
     daemon: Option<Daemon>,
     wires: Wires,
     last: Option<Station>,
@@ -154,7 +154,7 @@ impl Star {
         self.daemon.as_ref().map(Daemon::ledger).transpose()
     }
 
-    /// Stops it and says what can be said of it.
+    /// Stops it; returns what was found.
     pub fn inspect(self) -> Result<Findings> {
         self.daemon.map_or_else(|| Ok(Findings::default()), Daemon::close)
     }

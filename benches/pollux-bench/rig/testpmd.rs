@@ -13,7 +13,7 @@ const STARTING: Duration = Duration::from_secs(20);
 const READY: &str = "Port statistics";
 const SETTINGS: [&str; 4] = ["--auto-start", "--stats-period", "1", "--total-num-mbufs=8192"];
 
-/// What a generator sends, as fast as it can.
+/// The load of a generator, sent as fast as it can.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
     /// Length of the frames without FCS.

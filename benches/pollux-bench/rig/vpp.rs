@@ -86,7 +86,7 @@ fn configuration(directory: &Path, script: &str, plugins: Option<&Path>) -> Stri
     )
 }
 
-/// What it is told once it runs.
+/// Its commands once it runs.
 fn script() -> String {
     let interface = |dev: &str| format!("create interface af_xdp host-if {dev} name {dev} num-rx-queues 1\n");
     let member = |dev: &str| format!("set interface state {dev} up\nset interface l2 bridge {dev} 1\n");

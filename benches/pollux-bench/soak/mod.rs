@@ -57,7 +57,7 @@ struct Lab<'a> {
     log: File,
 }
 
-/// What goes wrong in any thread.
+/// Faults of all threads.
 type Faults = Mutex<Vec<String>>;
 
 fn note(faults: &Faults, fault: String) {
@@ -70,7 +70,7 @@ fn held(faults: &Faults) -> MutexGuard<'_, Vec<String>> {
     faults.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs; what was seen, and what was lost, grew or was complained about.
+/// Runs the soak; returns its course and its faults.
 pub fn soak(world: &World, minutes: u32) -> Result<Vec<Section>> {
     let (mut lab, start) = (Lab::up(world)?, Instant::now());
     let quiet = lab.vitals()?;
@@ -192,7 +192,7 @@ impl<'a> Lab<'a> {
         run(&[&[self.pollux.as_str(), "--socket", &self.socket], words].concat()).map(drop)
     }
 
-    /// Takes the lab down; what it complained about, then or before.
+    /// Takes the lab down; returns its warnings.
     fn down(&mut self) -> Result<Vec<String>> {
         let said = run(&[&self.pollux, "--socket", &self.socket, "lab", "down", &self.file]);
         let mut faults: Vec<String> = match said {

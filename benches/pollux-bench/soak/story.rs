@@ -17,9 +17,9 @@ pub struct Story {
     /// Under traffic.
     looks: Vec<Look>,
     end: Option<Look>,
-    /// What went wrong.
+    /// Faults.
     pub faults: Vec<String>,
-    /// What a reader should know.
+    /// Remarks.
     pub remarks: Vec<String>,
 }
 

@@ -38,7 +38,7 @@ impl Books {
         Ok(Self { ledger: middle.ledger()?, dropped: dropped(netns)? })
     }
 
-    /// After it: what does not add up.
+    /// After it: returns what does not add up.
     pub fn close(&self, middle: &Middle, netns: &[String], outcome: &Outcome) -> Result<Option<String>> {
         let after = Self::open(middle, netns)?;
         let (Some(then), Some(now)) = (&self.ledger, &after.ledger) else { return Ok(None) };

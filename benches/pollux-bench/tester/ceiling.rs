@@ -11,12 +11,12 @@ use ::traffic::{Flow, Mac, Schedule, Sizes, Stream};
 pub const GENERATOR_BOUND: f64 = 0.95;
 const TRIALS: usize = 3;
 
-/// What the stations are.
+/// The kind of the stations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     /// Interfaces: of a veth pair, without a switch.
     Interfaces,
-    /// Guests: with a [wire](super::wire) between them.
+    /// Guests: [directly connected](super::wire).
     Guests,
 }
 

@@ -60,7 +60,7 @@ pub enum Middle {
     Star(Star),
     /// Two guests' switch.
     Guests(Server),
-    /// Two guests' wire: no switch.
+    /// Two directly connected guests: no switch.
     Wire { _carrier: Carrier },
 }
 
@@ -104,7 +104,7 @@ impl Effort {
         Self { trial, width: if options.seconds > 1 { 0.01 } else { 0.03 } }
     }
 
-    /// A search that repeats a lossy trial twice before it believes it.
+    /// A search that repeats a lossy trial twice before it counts.
     pub fn search(self) -> Search {
         Search { lowest: 5000.0, highest: 20e6, width: self.width, repeats: 2 }
     }
@@ -133,7 +133,7 @@ impl Tester {
         Ok(Self::new(stations, Vec::new(), Middle::Guests(server)))
     }
 
-    /// Connects two guests to each other, by a wire that the switch's core carries.
+    /// Connects two guests directly: a thread on the switch's core copies the frames.
     pub fn wired() -> Result<Self> {
         let (stations, wire) = Station::wired().during("two guests")?;
         Ok(Self::new(stations.into(), Vec::new(), Middle::Wire { _carrier: Carrier::start(wire)? }))
@@ -188,7 +188,7 @@ impl Tester {
         Ok(outcome)
     }
 
-    /// Takes what comes after the end of a trial, until nothing does.
+    /// Receives what arrives after the end of a trial, until nothing does.
     fn take_late(&mut self, outcome: &mut Outcome) -> Result<()> {
         let mut last = now();
         while now() - last < QUIET {
@@ -259,7 +259,7 @@ impl Tester {
         Ok(counts)
     }
 
-    /// Stops the subject and says what can be said of it and of all trials.
+    /// Stops the subject; returns the findings on it and on all trials.
     pub fn close(self) -> Result<Findings> {
         // stations go last: one may hold the far side of an interface that the switch uses
         let mut findings = self.middle.inspect()?;

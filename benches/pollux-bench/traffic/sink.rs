@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const SOURCE: &str = include_str!("sink.bpf.c");
 
-/// Station B, swallowing.
+/// Station B as a sink.
 #[derive(Debug)]
 pub struct Sink {
     native: bool,
@@ -21,7 +21,7 @@ impl Sink {
     /// Attaches the program to station B's interface.
     pub fn attach(world: &World, subject: Subject) -> Result<Self> {
         let object = bpf::compile(world, "sink", SOURCE, &[])?;
-        // macvlan and TAP have no native XDP worth the name: there the interface's own count is taken
+        // macvlan and TAP have no usable native XDP: there the interface's own count is taken
         let native = subject != Subject::Macvlan;
         let how = if native { "xdpdrv" } else { "xdpgeneric" };
         bpf::attach(&format!("-n {B}"), DEV_B, how, &object)?;

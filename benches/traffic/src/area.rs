@@ -42,7 +42,7 @@ impl Area {
         Self { memory, layout, lent }
     }
 
-    /// What the kernel is told of it.
+    /// Its registration with the kernel.
     pub fn umem(&self) -> Umem {
         // SAFETY: the memory stays until the area is dropped, after the socket; lent chunks are not touched (file head).
         unsafe { Umem::new(self.memory, self.layout.size(), 1 << CHUNK_BITS) }

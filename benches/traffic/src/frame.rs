@@ -21,7 +21,7 @@ pub const LONGEST: u16 = 9216;
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const TAG: [u8; 2] = [0x81, 0x00];
 const MAGIC: u32 = 0x5458_4c50;
-/// Asks the sink's program for the time of arrival.
+/// Requests the time of arrival from the sink's program.
 const TIMED: u16 = 1;
 const STAMP: usize = 36;
 /// Of the arrival within the stamp.
@@ -64,7 +64,7 @@ impl Macs {
         Self { first, count, scattered: false }
     }
 
-    /// As many, all different, in no order a cache likes: the last four bytes are multiplied by an odd number.
+    /// As many, all different, in an order that misses caches: the last four bytes are multiplied by an odd number.
     #[must_use]
     pub fn scattered(self) -> Self {
         Self { scattered: true, ..self }
@@ -185,7 +185,7 @@ impl Stream {
     }
 }
 
-/// What a frame says of itself.
+/// The stamp of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Its stream.
@@ -200,7 +200,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of a frame without FCS; `None` if it is none of ours.
+    /// Of a frame without FCS; `None` if it is not one of ours.
     pub fn read(frame: &[u8]) -> Option<Self> {
         let at = match *frame.get(12..14)?.first_chunk()? {
             ETHERTYPE => 14,

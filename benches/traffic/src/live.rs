@@ -23,7 +23,7 @@ const MOST: f64 = 20e6;
 const LIVE_FRAMES: u32 = 1 << 1;
 const SECOND: f64 = 1e9;
 
-/// What became of a flood.
+/// The outcome of a flood.
 #[derive(Clone, Debug)]
 pub struct Flood {
     /// Frames the program made.

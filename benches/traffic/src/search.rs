@@ -46,7 +46,7 @@ pub struct Found {
 const OFFERED: f64 = 0.97;
 /// A bracket of 1 to 20 M is halved to 0.1 % in so many steps, also if some are wasted.
 const STEPS: u32 = 50;
-/// Spoiled trials of a rate that are not believed; a machine that holds the sender up more often cannot measure it.
+/// Spoiled trials of a rate that are discarded; a machine that delays the sender more often cannot measure it.
 const SPOILED: u32 = 8;
 /// More failures of the final check would mean that the machine changes under the search.
 const CONFIRMATIONS: u32 = 4;

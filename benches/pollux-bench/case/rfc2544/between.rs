@@ -51,7 +51,7 @@ impl Between {
         !matches!(self, Self::Interfaces(Subject::Ovs) | Self::Guests(Middle::Ovs)) || ovs_installed()
     }
 
-    /// What its stations are.
+    /// The kind of its stations.
     pub fn ends(self) -> Ends {
         match self {
             Self::Interfaces(_) => Ends::Interfaces,
@@ -59,7 +59,7 @@ impl Between {
         }
     }
 
-    /// Whether the subject is built for frames so long: the peers that need options for it are not.
+    /// Whether the subject is configured for frames of this length; peers that need options for it are not.
     pub fn fits(self, size: Size) -> bool {
         use Subject::{Bridge, Direct, Pollux};
         let any_mtu =
@@ -67,7 +67,7 @@ impl Between {
         any_mtu || mtu(size.0) == MTU
     }
 
-    /// Whether its end of the pair takes frames that are no socket buffers: it has an XDP program of its own.
+    /// Whether its end of the pair takes XDP frames, because it has an XDP program of its own.
     pub fn takes_floods(self) -> bool {
         use Subject::{Direct, Ovs, Pollux, Testpmd};
         matches!(self, Self::Interfaces(Pollux(Ports::Veth | Ports::AfXdp, _) | Testpmd | Ovs | Direct))

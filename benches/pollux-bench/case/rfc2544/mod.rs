@@ -79,7 +79,7 @@ pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<S
     run(world, options, &subjects, sizes)
 }
 
-/// Generator and sink at the two ends of a veth pair, and as two guests on a wire.
+/// Generator and sink at the two ends of a veth pair, and as two directly connected guests.
 pub fn self_test(world: &World, options: &Options) -> Result<Vec<Section>> {
     run(world, options, &[Between::Interfaces(Subject::Direct), Between::Wire], &[])
 }

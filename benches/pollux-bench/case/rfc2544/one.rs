@@ -20,9 +20,9 @@ const SECOND: u64 = 1_000_000_000;
 const GENERATOR: &str = "generator-bound";
 /// The frames of a guest wait in its ring until the switch takes them: nothing is lost, the sender just cannot send more.
 const BACK_PRESSURE: &str = "back-pressure: the switch takes no more";
-/// Share of frames that waited for room from which on it is not the generator that is slow.
+/// Above this share of frames that waited for room, the switch is the limit, not the generator.
 const HELD: f64 = 0.5;
-/// Share of the generator's ceiling it can be trusted to send.
+/// Share of its ceiling that the generator sends reliably.
 const SENDABLE: f64 = 0.97;
 
 /// One subject with one size.
@@ -67,7 +67,7 @@ impl One<'_> {
         rates.found[0].rate > GENERATOR_BOUND * self.ceiling
     }
 
-    /// What keeps the sender from sending more.
+    /// What limits the sender.
     fn bound(&self, rates: &Rates) -> &'static str {
         let is_held = self.ends == Ends::Guests && rates.held > HELD && !self.is_near_ceiling(rates);
         if is_held { BACK_PRESSURE } else { GENERATOR }
@@ -86,8 +86,7 @@ impl One<'_> {
         reading
     }
 
-    /// What gets through when the kernel floods the switch with frames that are no socket buffers: several times what a
-    /// socket can send.
+    /// The rate delivered while the kernel floods the switch with XDP frames, at several times the rate of a socket.
     fn flood(&self, bench: &mut Bench, subject: Between) -> Result<Facts> {
         let stream = Stream::new(0, bench.ends[0], bench.ends[1], self.size.0);
         if !subject.takes_floods() || stream.sizes != Sizes::Fixed(64) {
@@ -118,7 +117,7 @@ impl One<'_> {
 
     /// The search is over frames, not rates.
     fn back_to_back(&self, bench: &mut Bench, bound: &str) -> Result<Reading> {
-        // as long as the generator sends in three trials
+        // for as long as three trials take
         let longest = self.ceiling * self.effort.trial as f64 / SECOND as f64 * 3.0;
         let search = Search { lowest: 64.0, highest: longest, width: 0.05, repeats: 2 };
         let (ends, size) = (bench.ends, self.size.0);

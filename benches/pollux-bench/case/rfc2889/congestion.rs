@@ -95,8 +95,8 @@ fn at_d(outcome: &Outcome) -> Facts {
     vec![("D % of its line".into(), received as f64 / could.max(1.0) * 100.0), ("lost to D".into(), lost as f64)]
 }
 
-/// Who dropped what was lost: interfaces by their names (`t3` is D's, on the switch's side), and a switch of ours by its reasons;
-/// others do not tell.
+/// Where the lost frames were dropped: interfaces by name (`t3` is D's, on the switch's side), and Pollux by reason; other
+/// switches do not tell.
 fn by_whom(outcome: &Outcome, drops: &Drops) -> Facts {
     let all = drops.by_switch.iter().chain(&drops.by_interfaces);
     let nobody = outcome.lost().saturating_sub(all.clone().map(|(_, n)| n).sum::<u64>() + outcome.missed);

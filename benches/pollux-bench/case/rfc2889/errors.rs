@@ -14,7 +14,7 @@ const TYPE: [u8; 2] = [0x88, 0xb5];
 const FLOW_CONTROL: [u8; 2] = [0x88, 0x08];
 const TAG: [u8; 2] = [0x81, 0x00];
 
-/// Everything that is wrong, by name.
+/// All errors, by name.
 fn wrong() -> Vec<(&'static str, Vec<u8>)> {
     let (to, from) = (address(1), address(0));
     vec![

@@ -15,7 +15,7 @@ use ::traffic::{Flow, Macs, Outcome, Sizes, Stream};
 
 /// Frames per second at which no subject loses any.
 const GENTLY: f64 = 200_000.0;
-/// Repetitions of a try that went wrong, before it is believed.
+/// Repetitions of a failed trial before it counts.
 const REPEATS: u32 = 2;
 /// The answer's precision.
 const WIDTH: f64 = 0.02;

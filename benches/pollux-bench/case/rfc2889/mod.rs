@@ -92,7 +92,7 @@ impl Work {
     }
 }
 
-/// Where readings go; the order of [`sections`].
+/// The section of a reading; in the order of [`sections`].
 const RATES: usize = 0;
 const LATENCY: usize = 1;
 const CAPACITY: usize = 2;

@@ -86,7 +86,7 @@ fn section(name: &'static str, title: impl Into<Text>, x: &'static str) -> Secti
     }
 }
 
-/// What is sent, and among how many ports.
+/// The load, and the number of ports.
 #[derive(Clone, Copy, Debug)]
 struct Work<'a> {
     load: Load<'a>,

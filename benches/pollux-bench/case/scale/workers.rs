@@ -74,7 +74,7 @@ fn one(world: &World, subject: Subject, cores: &[usize], flows: u16, seconds: u3
     Ok(Reading { value: outcome.gbits, facts, findings: rig.inspect()?, ..Reading::default() })
 }
 
-/// So many flows at once, and the sum of what they did.
+/// Runs so many flows at once; returns the sum of their rates.
 fn together(world: &World, flows: u16, seconds: u32) -> Result<Outcome> {
     let run = |port| Flow { from: A, to: B, address: IP_B, port, seconds }.tcp(&world.directory, STREAMS);
     let outcomes = thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn together(world: &World, flows: u16, seconds: u32) -> Result<Outcome> {
     Ok(Outcome { gbits: sum(|one| one.gbits), retransmits: sum(|one| one.retransmits) })
 }
 
-/// What the busiest worker received of all frames.
+/// The share of all frames that the busiest worker received.
 fn busiest(by_worker: &[u64]) -> f64 {
     let (most, all) = (by_worker.iter().copied().max(), by_worker.iter().sum::<u64>());
     most.unwrap_or(0) as f64 / all.max(1) as f64 * 100.0

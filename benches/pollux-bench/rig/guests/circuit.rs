@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// testpmd's prompt follows what it was told.
 const ANSWERING: Duration = Duration::from_secs(5);
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Bursts of 32 per port that go round.
+/// Bursts of 32 per port that circulate.
 const BURSTS: u32 = 8;
 const MTU: u32 = 1500;
 
@@ -25,7 +25,7 @@ pub struct Loop {
 }
 
 impl Loop {
-    /// Starts the subject, then the guest; frames of `bytes` go round from then on.
+    /// Starts the subject, then the guest; frames of `bytes` circulate from then on.
     pub fn start(world: &World, middle: Middle, bytes: u32) -> Result<Self> {
         let server = Server::start(world, middle, MTU)?;
         Ok(Self { guest: guest(world, server.sockets(), bytes)?, server })
@@ -67,7 +67,7 @@ impl Loop {
         found.map_or_else(|| fail("the guest does not say what it received".to_owned()), Ok)
     }
 
-    /// Stops the guest, then the subject, and says what can be said of it.
+    /// Stops the guest, then the subject; returns what was found.
     pub fn end(self) -> Result<Findings> {
         drop(self.guest);
         self.server.inspect()

@@ -26,7 +26,7 @@ const RINGS: [&str; 2] = ["--rxd=1024", "--txd=1024"];
 pub enum Middle {
     /// Us: a learning domain.
     Pollux,
-    /// testpmd `io` on net_vhost: a cross-connect that looks at nothing.
+    /// testpmd `io` on net_vhost: a cross-connect that reads no frame.
     Testpmd,
     /// Open vSwitch with DPDK: the NORMAL action, which learns.
     Ovs,
@@ -90,10 +90,10 @@ impl Server {
         }
     }
 
-    /// Stops it, once the guests are gone, and says what can be said of it.
+    /// Stops it, once the guests are gone; returns what was found.
     pub fn inspect(self) -> Result<Findings> {
         match self.switch {
-            // that its guests went is no fault of it
+            // guests that disconnect are no fault
             Switch::Pollux(daemon) => daemon.close().map(|mut findings| {
                 findings.faults.retain(|fault| !fault.contains("guest is down"));
                 findings
