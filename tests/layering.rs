@@ -32,6 +32,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["worker", "command", "idle", "mesh", "pmd", "switch", "mem", "eth", "port", "stats", "lcore", "wake"]),
 ];
 
+/// The same for `control/src`; its leaves name each other freely.
+const CONTROL_LEAVES: &[&str] = &["net", "units", "named", "problem", "socket", "failure"];
+
+/// What each group of `control/src` may name besides itself and the leaves.
+const CONTROL_ARROWS: &[(&str, &[&str])] = &[
+    ("config", &[]),
+    ("kernel", &[]),
+    ("view", &["config"]),
+    ("plan", &["config", "kernel"]),
+    ("live", &["plan", "view", "kernel", "config"]),
+    ("api", &["live", "plan", "view", "kernel", "config"]),
+    ("lab", &["api", "live", "plan", "view", "kernel", "config"]),
+    ("cli", &["lab", "api", "live", "plan", "view", "kernel", "config"]),
+];
+
 /// Files longer than this are to be split.
 const MAX_LINES: usize = 500;
 
@@ -168,6 +183,145 @@ fn the_table_of_arrows_has_no_cycle() {
         assert!(!reach(name).contains(name), "{name} reaches itself");
     }
     assert!(!reach("pmd").contains("switch") && !reach("switch").contains("pmd"));
+}
+
+#[test]
+fn arrows_of_control_go_one_way() {
+    let src = root().join("control/src");
+    let mut wrong = Vec::new();
+    for file in sources(&src).into_iter().filter(|f| !f.ends_with("lib.rs") && !f.ends_with("main.rs")) {
+        let (group, depth) = module(&file, &src);
+        let leaf = CONTROL_LEAVES.contains(&group.as_str());
+        let allowed = CONTROL_ARROWS.iter().find(|(name, _)| *name == group).map(|(_, allowed)| *allowed);
+        if allowed.is_none() && !leaf {
+            wrong.push(format!("{}: `{group}` has no place in CONTROL_ARROWS", relative(&file)));
+            continue;
+        }
+        let code = code(&read(&file));
+        let mut names = named_behind(&code, "crate::");
+        names.extend(named_behind(&code, &"super::".repeat(depth)));
+        let known = |name: &&String| CONTROL_ARROWS.iter().any(|(known, _)| known == name);
+        let bad = names
+            .iter()
+            .filter(known)
+            .filter(|name| **name != group && !allowed.unwrap_or(&[]).contains(&name.as_str()));
+        wrong.extend(bad.map(|name| format!("{}: {group} -> {name}", relative(&file))));
+    }
+    assert!(wrong.is_empty(), "arrows that control/src/lib.rs does not allow:\n{}", wrong.join("\n"));
+}
+
+/// Where each module of `control/src` is, by its path: `live::ports` for `live/ports/mod.rs` and `live/ports.rs`.
+fn modules(src: &Path) -> BTreeMap<Vec<String>, PathBuf> {
+    let path = |file: &Path| {
+        let inside = file.strip_prefix(src).unwrap().with_extension("");
+        let mut parts: Vec<String> = inside.iter().map(|p| p.to_str().unwrap().to_owned()).collect();
+        parts.pop_if(|last| *last == "mod");
+        parts
+    };
+    let tests = |path: &Vec<String>| path.iter().any(|part| part == "tests");
+    let all = sources(src).into_iter().filter(|f| !f.ends_with("lib.rs") && !f.ends_with("main.rs"));
+    all.map(|file| (path(&file), file)).filter(|(path, _)| !tests(path)).collect()
+}
+
+/// Paths that `code` names behind `crate::` or `super::`, seen from module `here`; groups in braces are opened one level.
+fn paths_named(code: &str, here: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (prefix, base) in [("crate::", Vec::new()), ("super::", here[..here.len() - 1].to_vec())] {
+        for (at, _) in code.match_indices(prefix) {
+            let before = &code[..at];
+            if before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_')
+                || before.ends_with("pub(in ")
+            {
+                continue;
+            }
+            // `super::super::x`: what stands before has gone up already
+            let ups = before.len() - before.trim_end_matches("super::").len();
+            let base = &base[..base.len().saturating_sub(ups / "super::".len())];
+            found.extend(tails(&code[at + prefix.len()..]).into_iter().map(|tail| [base, &tail].concat()));
+        }
+    }
+    found
+}
+
+/// `a::b::C` and `a::{b::C, d}` as lists of names.
+fn tails(text: &str) -> Vec<Vec<String>> {
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut start, mut all) = (0, true, Vec::new());
+        for (i, c) in group.char_indices() {
+            match c {
+                '}' if depth == 0 => break,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && !c.is_whitespace() => {
+                    all.extend(tails(&group[i..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+        return all;
+    }
+    let Some(name) = identifier(text) else { return vec![Vec::new()] };
+    let rest = &text[name.len()..];
+    match rest.strip_prefix("::") {
+        Some(rest) => tails(rest).into_iter().map(|tail| [vec![name.clone()], tail].concat()).collect(),
+        None => vec![vec![name]],
+    }
+}
+
+/// Which modules each module names, folder by folder: a file deep in `live` that names one deep in `plan` is an arrow from
+/// `live` to `plan`, and one between two files of a folder an arrow between these. What a child takes of its parent is
+/// none.
+fn graph(src: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let modules = modules(src);
+    let mut graph: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (here, file) in &modules {
+        let text = code(&read(file));
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
+        for mut other in paths_named(text, here) {
+            while !other.is_empty() && !modules.contains_key(&other) {
+                other.pop();
+            }
+            let common = here.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            if common < here.len() && common < other.len() {
+                graph.entry(here[..=common].to_vec()).or_default().insert(other[..=common].to_vec());
+            }
+        }
+    }
+    graph
+}
+
+#[test]
+fn no_module_of_control_reaches_itself() {
+    let graph = graph(&root().join("control/src"));
+    let mut circles = Vec::new();
+    for from in graph.keys() {
+        let mut came_from: BTreeMap<&Vec<String>, &Vec<String>> = BTreeMap::new();
+        let mut open = vec![from];
+        while let Some(at) = open.pop() {
+            for next in graph.get(at).into_iter().flatten() {
+                if came_from.insert(next, at).is_none() {
+                    open.push(next);
+                }
+            }
+        }
+        if let Some(last) = came_from.get(from) {
+            circles.push(format!("{} … {}", from.join("::"), last.join("::")));
+        }
+    }
+    assert!(circles.is_empty(), "modules of control that reach themselves:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn the_reader_of_paths_knows_groups_and_parents() {
+    let here = ["live".to_owned(), "ports".to_owned(), "tap".to_owned()];
+    let text = "use crate::{plan::{Plan, port::IpNet}, net};\nuse super::super::journal::Entry;\nuse super::cable;";
+    let named: BTreeSet<String> = paths_named(text, &here).iter().map(|path| path.join("::")).collect();
+    let expected = ["plan::Plan", "plan::port::IpNet", "net", "live::journal::Entry", "live::ports::cable"];
+    for path in expected {
+        assert!(named.contains(path), "{path} is missing in {named:?}");
+    }
 }
 
 #[test]

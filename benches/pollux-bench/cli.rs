@@ -1,6 +1,6 @@
 //! The command line as typed.
 
-use crate::case::{Axis, Size};
+use crate::words::{Axis, Size};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 

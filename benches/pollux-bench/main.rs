@@ -28,6 +28,7 @@ mod sample;
 mod soak;
 mod tester;
 mod traffic;
+mod words;
 mod world;
 
 use clap::Parser;

@@ -1,46 +1,43 @@
 //! The control half of Pollux: from a YAML file to a running switch, and the commands around it.
 //!
 //! ```text
-//! file ─ document ─▶ config ─ plan ─▶ switch ─▶ ports ─▶ dataplane::engine
-//!        (places)    (as      (checked, │        │
-//!                    written) resolved) │        ├─▶ netns, netlink   interfaces and namespaces
-//!                                       │        └─▶ state            the journal of what was made
-//! command ─ client ── HTTP/JSON ── api ─┴─ supervisor                 the one control thread
+//! config ─▶ plan ─▶ live ─▶ dataplane::engine
+//! (as      (checked, │
+//! written) resolved) ├─▶ kernel           interfaces and namespaces
+//!                    └─▶ live/journal     what was made
+//! cli ─ api/client ── HTTP/JSON ── api ── api/supervisor   the one control thread
 //! ```
 //!
-//! One thread, [`supervisor`], owns the [`switch`]; everybody else sends it closures. What needs another network namespace
-//! runs on a thread that lives for that call only ([`netns::inside`]).
+//! One thread, [`api::supervisor`], owns the [`live::switch`]; everybody else sends it closures. What needs another network
+//! namespace runs on a thread that lives for that call only ([`kernel::netns::inside`]).
 //!
-//! - reading: [`units`], [`named`], [`config`], [`document`], [`problem`]
-//! - checking: [`machine`], [`plan`], [`privilege`]
-//! - making: [`netns`], [`netlink`], [`state`], [`ports`], [`vhost`], [`monitor`], [`switch`]
-//! - talking: [`view`], [`api`], [`supervisor`], [`client`], [`text`]
-//! - commands: [`cli`], [`command`], [`lab`]
+//! # The map
+//!
+//! - leaves: [`net`], [`units`], [`named`], [`problem`], [`socket`], [`failure`]
+//! - [`config`]: the file as written, and where in it everything stands
+//! - [`kernel`]: netlink, namespaces, news of links, what machine this is
+//! - [`view`]: what the API says, as JSON and for people
+//! - [`plan`]: the configuration checked and resolved
+//! - [`live`]: the switch, its ports, its guests, the journal
+//! - [`api`]: HTTP on a unix socket; the supervisor behind it; its client
+//! - [`lab`], [`cli`]: the commands
+//!
+//! Arrows go one way, down this list backwards: cli → lab → api → live → plan → {view, kernel, config} → leaves. No two
+//! modules name each other, not by any detour (`tests/layering.rs` reads the `use` lines).
 
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod cli;
-pub mod client;
-pub mod command;
 pub mod config;
-pub mod document;
+pub mod failure;
+pub mod kernel;
 pub mod lab;
-pub mod machine;
-pub mod monitor;
+pub mod live;
 pub mod named;
-pub mod netlink;
-pub mod netns;
+pub mod net;
 pub mod plan;
-pub mod ports;
-pub mod privilege;
-#[cfg(test)]
-pub(crate) mod privileged;
 pub mod problem;
-pub mod state;
-pub mod supervisor;
-pub mod switch;
-pub mod text;
+pub mod socket;
 pub mod units;
-pub mod vhost;
 pub mod view;

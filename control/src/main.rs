@@ -7,5 +7,5 @@ use control::cli::Cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(control::command::main(Cli::parse()))
+    ExitCode::from(control::cli::command::main(Cli::parse()))
 }

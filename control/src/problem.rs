@@ -8,7 +8,7 @@ use std::fmt;
 
 /// A place in the text, counted from 1; `0:0` means unknown (the API has no file).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceLocation {
     /// Line.
     pub line: u64,
     /// Column.
@@ -20,7 +20,7 @@ pub struct Place {
 pub struct Problem {
     /// Where in the text.
     #[serde(skip)]
-    pub place: Place,
+    pub place: SourceLocation,
     /// Where in the document: `ports.p2.mtu`.
     pub path: String,
     /// What is wrong.
@@ -33,7 +33,7 @@ pub struct Problem {
 impl Problem {
     /// A mistake whose place is filled in later from its path.
     pub fn new(path: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place: Place::default(), path: path.into(), what: what.into(), remedy: remedy.into() }
+        Self { place: SourceLocation::default(), path: path.into(), what: what.into(), remedy: remedy.into() }
     }
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Problems {
             if !self.file.is_empty() {
                 write!(f, "{}:", self.file)?;
             }
-            if problem.place != Place::default() {
+            if problem.place != SourceLocation::default() {
                 write!(f, "{}:{}:", problem.place.line, problem.place.column)?;
             }
             if !self.file.is_empty() {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_problem_reads_as_one_line() {
         let mut problem = Problem::new("ports.p2.mtu", "9000 is too much", "write 1500 or less");
-        problem.place = Place { line: 3, column: 9 };
+        problem.place = SourceLocation { line: 3, column: 9 };
         let all = Problems::one("a.yaml", problem);
         assert_eq!(all.to_string(), "a.yaml:3:9: ports.p2.mtu: 9000 is too much; write 1500 or less");
     }

@@ -1,7 +1,7 @@
 //! The files in configs/ and the JSON Schema beside them.
 
-use control::document::{Document, load};
-use control::machine::Machine;
+use control::config::document::{Document, load};
+use control::kernel::machine::Machine;
 use control::plan::{PortPlan, plan};
 use std::path::{Path, PathBuf};
 

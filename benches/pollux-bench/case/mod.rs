@@ -15,14 +15,12 @@ mod tcp;
 mod vhost;
 mod xdp;
 
-pub use rfc2544::Size;
-pub use scale::Axis;
-
 use crate::cli::{Cli, Command, Options};
 use crate::failure::{Failure, Result};
 use crate::outside::results_in;
 use crate::report::Section;
 use crate::rig::{Subject, ovs_installed};
+use crate::words::Axis;
 use crate::world::World;
 use crate::{host, record, soak};
 use clap::ValueEnum;

@@ -8,11 +8,11 @@ mod trial;
 
 pub use trial::{Report, run as test};
 
-use crate::client::Client;
-use crate::command::Failure;
-use crate::plan::{Plan, PortPlan, Shape};
-use crate::state::{self, DIRECTORY};
-use crate::switch::console;
+use crate::api::client::Client;
+use crate::failure::Failure;
+use crate::live::journal::{self, DIRECTORY};
+use crate::live::switch::console;
+use crate::plan::{Driver, Plan, PortPlan};
 use crate::view::{Ports, Status, Stopped};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -48,7 +48,7 @@ pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
     } else {
         words.join("\n")
     };
-    Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::cli::FAILED), text: said })
+    Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::failure::FAILED), text: said })
 }
 
 /// Waits until every virtual machine has taken its ports.
@@ -57,7 +57,7 @@ pub fn booted(plan: &Plan, socket: &Path) -> Result<(), Failure> {
     let end = Instant::now() + BOOTING;
     loop {
         let ports: Ports = client.get("/v1/ports")?;
-        let waits = |port: &&PortPlan| matches!(&port.shape, Shape::VhostUser(offer) if offer.station.is_some());
+        let waits = |port: &&PortPlan| matches!(&port.shape, Driver::VhostUser(offer) if offer.nic.is_some());
         let down = |port: &&PortPlan| ports.ports.iter().any(|it| it.name == port.name && it.link != "up");
         let Some(port) = plan.ports.iter().filter(waits).find(down) else { return Ok(()) };
         if Instant::now() > end {
@@ -115,15 +115,15 @@ pub struct Down {
 /// journal says, not `--socket`: another lab must not be stopped by mistake.
 pub fn down(name: &str) -> Result<Down, Failure> {
     let directory = Path::new(DIRECTORY);
-    let Some(header) = state::header(directory, name) else { return Ok(Down::default()) };
-    let stopped = match state::holder(directory, name) {
+    let Some(header) = journal::header(directory, name) else { return Ok(Down::default()) };
+    let stopped = match journal::holder(directory, name) {
         Some(pid) => ask_to_stop(&header.socket, pid)?,
         None => None,
     };
     let name = name.to_owned();
     let (done, gone) = mpsc::channel();
     // the lock has no timeout, so a thread waits for it
-    std::thread::spawn(move || done.send(state::wait_and_clean(Path::new(DIRECTORY), &name)));
+    std::thread::spawn(move || done.send(journal::wait_and_clean(Path::new(DIRECTORY), &name)));
     let late = |_| {
         Failure::new(format!(
             "the switch (pid {}) does not stop; `kill -9 {}` and run this again",

@@ -3,9 +3,10 @@
 //! ping between every ordered pair of interfaces that share a domain and a subnet; with `--tcp` iperf3 between every ordered
 //! pair of port kinds. Waits are for conditions: iperf3's own "Server listening".
 
-use crate::netns;
-use crate::plan::{IpNet, NetPlace, Plan, PortPlan, Shape};
-use crate::text::table;
+use crate::kernel::netns;
+use crate::net::{IpNet, Netns};
+use crate::plan::{Driver, Plan, PortPlan};
+use crate::view::text::table;
 use serde::Serialize;
 use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
@@ -78,7 +79,7 @@ struct End<'a> {
     kind: &'static str,
     domain: &'a str,
     /// None: in a virtual machine, which can be called and does not call.
-    place: Option<&'a NetPlace>,
+    place: Option<&'a Netns>,
     ifname: &'a str,
     nets: &'a [IpNet],
 }
@@ -116,7 +117,7 @@ fn ends(plan: &Plan) -> Vec<End<'_>> {
 
 fn end(port: &PortPlan) -> Option<End<'_>> {
     let (place, ifname, nets) = match (&port.shape, port.netdev()) {
-        (Shape::VhostUser(offer), _) => (None, "", &offer.station.as_ref()?.ip),
+        (Driver::VhostUser(offer), _) => (None, "", &offer.nic.as_ref()?.ip),
         (_, netdev) => netdev.map(|netdev| (Some(&netdev.place), netdev.ifname.as_str(), &netdev.ip))?,
     };
     Some(End { port: &port.name, kind: port.kind().name(), domain: &port.domain, place, ifname, nets })
@@ -146,14 +147,14 @@ fn ping((from, to, addr): &Pair<'_>) -> Ping {
     let mut command = Command::new("ping");
     command.args(["-n", "-q", "-c", "3", "-i", "0.01", "-W", "1", "-w", "5", "-I", from.ifname]).arg(addr.to_string());
     let mut result = Ping { from: from.port.to_owned(), to: to.port.to_owned(), ..Ping::default() };
-    match in_place(from.place.unwrap_or(&NetPlace::Host), || command.output()) {
+    match in_place(from.place.unwrap_or(&Netns::Host), || command.output()) {
         Ok(output) => read_ping(&output, &mut result),
         Err(error) => result.error = error,
     }
     result
 }
 
-fn in_place<T: Send>(place: &NetPlace, job: impl FnOnce() -> io::Result<T> + Send) -> Result<T, String> {
+fn in_place<T: Send>(place: &Netns, job: impl FnOnce() -> io::Result<T> + Send) -> Result<T, String> {
     match netns::inside(place, job) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -209,11 +210,11 @@ fn iperf(pair: &Pair<'_>) -> Tcp {
 
 fn transfer(from: &End<'_>, to: &End<'_>, addr: IpAddr) -> Result<Output, String> {
     let addr = addr.to_string();
-    let mut server = in_place(to.place.unwrap_or(&NetPlace::Host), || serve(&addr))?;
+    let mut server = in_place(to.place.unwrap_or(&Netns::Host), || serve(&addr))?;
     // `timeout`: a connection that breaks in the middle would keep iperf3 waiting for ever
     let mut client = Command::new("timeout");
     client.args(["-k", "1", "15", "iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-c", &addr]);
-    let output = in_place(from.place.unwrap_or(&NetPlace::Host), || client.output());
+    let output = in_place(from.place.unwrap_or(&Netns::Host), || client.output());
     // it ends by itself after one client, unless that never came
     let _ = server.kill();
     let _ = server.wait();
@@ -249,19 +250,6 @@ fn read_iperf(output: &Output, result: &mut Tcp) {
     if !result.ok {
         let words = said["error"].as_str().map(str::to_owned);
         result.error = words.unwrap_or_else(|| format!("{:.0} bit/s passed", result.bits_per_second));
-    }
-}
-
-impl IpNet {
-    /// Whether `addr` is in this subnet.
-    fn contains(&self, addr: IpAddr) -> bool {
-        let bits = |addr: IpAddr| match addr {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        let host = u32::from(128 - self.prefix);
-        let differ = bits(self.addr) ^ bits(addr);
-        self.addr.is_ipv4() == addr.is_ipv4() && differ.checked_shr(host).unwrap_or(0) == 0
     }
 }
 

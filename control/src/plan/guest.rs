@@ -1,14 +1,49 @@
 //! A vhost-user port, checked.
 
-use super::port::{addresses, mtu};
-use super::{Check, Plan, PortPlan, Shape, names};
-use crate::config::Port;
-use crate::vhost::{Offer, Station};
+use super::address::{addresses, mtu};
+use super::{Check, Driver, Plan, PortPlan, names};
+use crate::config::{Port, Role};
+use crate::net::IpNet;
+use dataplane::eth::MacAddr;
 use dataplane::pmd::vhost::MAX_PAIRS;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest path that a unix socket can have (sun_path, unix(7)), without its final 0.
 const LONGEST_SOCKET: usize = 107;
+
+/// What a port offers its guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The socket.
+    pub socket: PathBuf,
+    /// Who listens on it.
+    pub role: Role,
+    /// Queue pairs.
+    pub pairs: u16,
+    /// Largest MTU the guest may be told.
+    pub mtu: u32,
+    /// The machine of the lab that is the guest.
+    pub nic: Option<VmNic>,
+}
+
+impl Offer {
+    /// The machine's name.
+    #[must_use]
+    pub fn node(&self) -> Option<&String> {
+        self.nic.as_ref().map(|station| &station.node)
+    }
+}
+
+/// A machine of the lab, as one of its ports sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmNic {
+    /// Its name.
+    pub node: String,
+    /// The address of its device.
+    pub mac: Option<MacAddr>,
+    /// Its IP addresses.
+    pub ip: Vec<IpNet>,
+}
 
 pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Option<Offer> {
     let path = format!("ports.{name}");
@@ -22,7 +57,7 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
         check.bad(&format!("{path}.socket"), what, remedy);
     }
     let taken =
-        |other: &&PortPlan| matches!(&other.shape, Shape::VhostUser(offer) if offer.socket == Path::new(socket));
+        |other: &&PortPlan| matches!(&other.shape, Driver::VhostUser(offer) if offer.socket == Path::new(socket));
     if let Some(other) = plan.ports.iter().find(taken) {
         let what = format!("port `{}` has the socket {socket} already", other.name);
         check.bad(&format!("{path}.socket"), what, "give every port its own");
@@ -37,12 +72,12 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
         role: port.role.unwrap_or_default(),
         pairs: pairs.clamp(1, MAX_PAIRS),
         mtu: mtu(port, &path, plan, check),
-        station: station(port, &path, plan, check),
+        nic: vm_nic(port, &path, plan, check),
     })
 }
 
 /// The machine of the lab behind the port, if there is one.
-fn station(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option<Station> {
+fn vm_nic(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option<VmNic> {
     let Some(node) = &port.node else {
         for (key, there) in [("mac", port.mac.is_some()), ("ip", !port.ip.is_empty())] {
             if there {
@@ -57,5 +92,5 @@ fn station(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Optio
         check.bad(&format!("{path}.node"), format!("there is no machine `{node}`"), remedy);
     }
     let mac = port.mac.as_deref().and_then(|text| names::mac(text, &format!("{path}.mac"), check));
-    Some(Station { node: node.clone(), mac, ip: addresses(port, path, check) })
+    Some(VmNic { node: node.clone(), mac, ip: addresses(port, path, check) })
 }

@@ -1,6 +1,6 @@
 //! Ports of macvlan domains: the uplink, the host, and those that own addresses.
 
-use super::{Check, DomainPlan, Plan, PortPlan, Shape, names};
+use super::{Check, DomainPlan, Driver, Plan, PortPlan, names};
 use crate::config::{Config, Domain, Macvlan, Mode, Port};
 use dataplane::eth::MacAddr;
 use dataplane::switch::policy::{DomainMode, MacvlanMode, MacvlanPort, Role};
@@ -175,7 +175,7 @@ pub(super) fn quiet_uplinks(plan: &mut Plan, config: &Config) {
             continue;
         }
         let uplink = plan.ports.iter_mut().find(|port| domain.uplink.as_ref() == Some(&port.name));
-        if let Some(Shape::AfXdp(device)) = uplink.map(|port| &mut port.shape) {
+        if let Some(Driver::AfXdp(device)) = uplink.map(|port| &mut port.shape) {
             device.promiscuous = false;
         }
     }

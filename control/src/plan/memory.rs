@@ -4,9 +4,9 @@
 //! a full TX ring, a TAP queue the buffers of its reads. Too few frames starve whichever port comes last, so the sum is
 //! checked before anything is made.
 
-use super::{Check, Plan, PortPlan, Shape};
+use super::{Check, Driver, Plan, PortPlan};
 use crate::config::{Config, Hugepages};
-use crate::machine::Machine;
+use crate::kernel::machine::Machine;
 use dataplane::pmd::af_xdp::{MAX_DEPTH, MIN_DEPTH};
 
 /// Frames of an arena unless the file says otherwise (and the ports need no more).
@@ -52,10 +52,10 @@ impl Demand {
         for port in ports {
             match &port.shape {
                 // how many queues an existing device has is known when it is opened; one at least
-                Shape::AfXdp(_) => demand.xdp_queues += 1,
-                Shape::Veth(netdev) => demand.xdp_queues += u64::from(netdev.queues),
-                Shape::Tap(netdev) => demand.tap_queues += u64::from(netdev.queues),
-                Shape::Null | Shape::Ring { .. } | Shape::VhostUser(_) => {}
+                Driver::AfXdp(_) => demand.xdp_queues += 1,
+                Driver::Veth(netdev) => demand.xdp_queues += u64::from(netdev.queues),
+                Driver::Tap(netdev) => demand.tap_queues += u64::from(netdev.queues),
+                Driver::Null | Driver::Ring { .. } | Driver::VhostUser(_) => {}
             }
         }
         Self { depth: depth(demand.xdp_queues), ..demand }

@@ -4,6 +4,7 @@
 //! [`plan`] collects every mistake, each with its place in the file. [`add_port`] checks one more port against a plan that
 //! already runs, for the API.
 
+mod address;
 mod domain;
 mod guest;
 mod machine;
@@ -12,18 +13,20 @@ mod memory;
 mod names;
 mod policy;
 mod port;
+pub mod privilege;
 mod unique;
 mod vlan;
 
+pub use guest::{Offer, VmNic};
 pub use machine::MachinePlan;
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
 pub use policy::spell_protocols;
-pub use port::{IpNet, NetPlace, Netdev, PortPlan, Shape, XdpDevice};
+pub use port::{Driver, Netdev, PortPlan, XdpDevice};
 pub use vlan::spell as spell_vlan;
 
+use crate::config::document::{Document, Places};
 use crate::config::{Config, Domain, FixedKind, Hugepages, NodeKind, Poll, Port, Worker};
-use crate::document::{Document, Places};
-use crate::machine::Machine;
+use crate::kernel::machine::Machine;
 use crate::problem::{Problem, Problems};
 use dataplane::eth::MacAddr;
 use dataplane::port::MAX_PORTS;

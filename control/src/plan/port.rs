@@ -1,16 +1,14 @@
 //! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
 
+use super::Offer;
+use super::address::{addresses, mtu};
 use super::names::{self, SHORT};
 use super::{Check, Plan, guest, macvlan, policy, unique};
 use crate::config::{Config, Port, PortKind};
-use crate::machine::Machine;
-use crate::vhost::Offer;
+use crate::kernel::machine::Machine;
+use crate::net::{IpNet, Netns};
 use dataplane::eth::MacAddr;
-use dataplane::pmd::af_xdp::MAX_MTU as XDP_MTU;
 use dataplane::switch::policy::PortPolicy;
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::net::IpAddr;
 
 /// More queues than any worker count makes use of.
 const MOST_QUEUES: u16 = 64;
@@ -25,14 +23,14 @@ pub struct PortPlan {
     /// What is asked of it.
     pub policy: PortPolicy,
     /// What drives it.
-    pub shape: Shape,
+    pub shape: Driver,
     /// As written in the file, for changes at run time.
     pub written: Box<Port>,
 }
 
 /// What drives a port, with what that needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum Driver {
     /// An existing interface.
     AfXdp(XdpDevice),
     /// A pair whose far end is this interface.
@@ -56,7 +54,7 @@ pub struct XdpDevice {
     /// Its name.
     pub dev: String,
     /// Where it is.
-    pub place: NetPlace,
+    pub place: Netns,
     /// Its MTU while it is ours, the domain's; `None` leaves it.
     pub mtu: Option<u32>,
     /// MTU of its domain, below which its own may not be.
@@ -71,7 +69,7 @@ pub struct XdpDevice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Netdev {
     /// Where it will be.
-    pub place: NetPlace,
+    pub place: Netns,
     /// Its name there.
     pub ifname: String,
     /// Its address; `None` leaves the kernel's choice.
@@ -84,68 +82,17 @@ pub struct Netdev {
     pub queues: u16,
 }
 
-/// A network namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetPlace {
-    /// The one the switch runs in.
-    #[default]
-    Host,
-    /// One the switch makes and removes.
-    Node(String),
-    /// An existing one by name.
-    Netns(String),
-    /// That of a process.
-    Pid(u32),
-}
-
-impl fmt::Display for NetPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => f.write_str("the host"),
-            Self::Node(name) => write!(f, "node {name}"),
-            Self::Netns(name) => write!(f, "namespace {name}"),
-            Self::Pid(pid) => write!(f, "the namespace of process {pid}"),
-        }
-    }
-}
-
-/// An address with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpNet {
-    /// The address.
-    pub addr: IpAddr,
-    /// Bits of the prefix.
-    pub prefix: u8,
-}
-
-impl IpNet {
-    fn parse(text: &str) -> Option<Self> {
-        let (addr, prefix) = text.split_once('/')?;
-        let net = Self { addr: addr.parse().ok()?, prefix: prefix.parse().ok()? };
-        let most = if net.addr.is_ipv4() { 32 } else { 128 };
-        let unicast = !net.addr.is_unspecified() && !net.addr.is_multicast();
-        (net.prefix <= most && unicast).then_some(net)
-    }
-}
-
-impl fmt::Display for IpNet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix)
-    }
-}
-
 impl PortPlan {
     /// The kind as the file names it.
     #[must_use]
     pub fn kind(&self) -> PortKind {
         match &self.shape {
-            Shape::AfXdp(_) => PortKind::AfXdp,
-            Shape::Veth(_) => PortKind::Veth,
-            Shape::Tap(_) => PortKind::Tap,
-            Shape::Null => PortKind::Null,
-            Shape::Ring { .. } => PortKind::Ring,
-            Shape::VhostUser(_) => PortKind::VhostUser,
+            Driver::AfXdp(_) => PortKind::AfXdp,
+            Driver::Veth(_) => PortKind::Veth,
+            Driver::Tap(_) => PortKind::Tap,
+            Driver::Null => PortKind::Null,
+            Driver::Ring { .. } => PortKind::Ring,
+            Driver::VhostUser(_) => PortKind::VhostUser,
         }
     }
 
@@ -153,16 +100,16 @@ impl PortPlan {
     #[must_use]
     pub fn netdev(&self) -> Option<&Netdev> {
         match &self.shape {
-            Shape::Veth(netdev) | Shape::Tap(netdev) => Some(netdev),
+            Driver::Veth(netdev) | Driver::Tap(netdev) => Some(netdev),
             _ => None,
         }
     }
 
     /// Where its interface is, and that interface's name.
     #[must_use]
-    pub fn interface(&self) -> Option<(&NetPlace, &str)> {
+    pub fn interface(&self) -> Option<(&Netns, &str)> {
         match &self.shape {
-            Shape::AfXdp(device) => Some((&device.place, &device.dev)),
+            Driver::AfXdp(device) => Some((&device.place, &device.dev)),
             _ => self.netdev().map(|netdev| (&netdev.place, netdev.ifname.as_str())),
         }
     }
@@ -190,9 +137,9 @@ pub(super) fn port(name: &str, port: &Port, around: &Around<'_>, check: &mut Che
 }
 
 /// The address the port owns: that of the interface made for it, else the one written.
-fn own_mac(port: &Port, shape: &Shape, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
+fn own_mac(port: &Port, shape: &Driver, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
     match shape {
-        Shape::Veth(netdev) | Shape::Tap(netdev) => netdev.mac,
+        Driver::Veth(netdev) | Driver::Tap(netdev) => netdev.mac,
         _ => port.mac.as_ref().and_then(|mac| names::mac(mac, &format!("{path}.mac"), check)),
     }
 }
@@ -252,14 +199,14 @@ fn domain(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> String
     port.domain.clone().unwrap_or_default()
 }
 
-fn shape(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<Shape> {
+fn shape(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<Driver> {
     Some(match port.kind {
-        PortKind::AfXdp => Shape::AfXdp(device(name, port, around, check)),
-        PortKind::Veth => Shape::Veth(netdev(name, port, around.plan, check)),
-        PortKind::Tap => Shape::Tap(netdev(name, port, around.plan, check)),
-        PortKind::Null => Shape::Null,
-        PortKind::Ring => Shape::Ring { peer: port.peer.clone().unwrap_or_default() },
-        PortKind::VhostUser => Shape::VhostUser(guest::offer(name, port, around.plan, check)?),
+        PortKind::AfXdp => Driver::AfXdp(device(name, port, around, check)),
+        PortKind::Veth => Driver::Veth(netdev(name, port, around.plan, check)),
+        PortKind::Tap => Driver::Tap(netdev(name, port, around.plan, check)),
+        PortKind::Null => Driver::Null,
+        PortKind::Ring => Driver::Ring { peer: port.peer.clone().unwrap_or_default() },
+        PortKind::VhostUser => Driver::VhostUser(guest::offer(name, port, around.plan, check)?),
     })
 }
 
@@ -278,7 +225,7 @@ fn device(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -
         };
     };
     names::check(&dev, &format!("{path}.dev"), SHORT, check);
-    if place == NetPlace::Host {
+    if place == Netns::Host {
         present(&dev, &format!("{path}.dev"), port.force, around.machine, check);
     }
     let domain = mtu(port, &path, around.plan, check);
@@ -329,7 +276,7 @@ fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev
     }
 }
 
-fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlace {
+fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Netns {
     let count = [port.node.is_some(), port.netns.is_some(), port.pid.is_some()].iter().filter(|there| **there).count();
     if count > 1 {
         check.bad(path, "an interface can live in one namespace only", "keep one of `node`, `netns` and `pid`");
@@ -339,7 +286,7 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlac
             let remedy = names::choose(node, plan.nodes.iter().map(String::as_str));
             check.bad(&format!("{path}.node"), format!("there is no node `{node}`"), remedy);
         }
-        return NetPlace::Node(node.clone());
+        return Netns::Node(node.clone());
     }
     if let Some(netns) = &port.netns {
         names::check(netns, &format!("{path}.netns"), 255, check);
@@ -350,43 +297,9 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> NetPlac
                 format!("write `node: {netns}`"),
             );
         }
-        return NetPlace::Netns(netns.clone());
+        return Netns::Named(netns.clone());
     }
-    port.pid.map_or(NetPlace::Host, NetPlace::Pid)
-}
-
-pub(super) fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
-    let mut nets = Vec::new();
-    for (i, text) in port.ip.iter().enumerate() {
-        match IpNet::parse(text) {
-            Some(net) => nets.push(net),
-            None => check.bad(
-                &format!("{path}.ip.{i}"),
-                format!("`{text}` is no address an interface can have"),
-                "write it with its prefix length, such as 10.0.0.1/24 or fd00::1/64",
-            ),
-        }
-    }
-    nets
-}
-
-/// The MTU of the port, which is that of its domain: a switch cannot say "fragmentation needed", so a frame that one
-/// station of the segment may send, all others must be able to receive.
-pub(super) fn mtu(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> u32 {
-    let Some(domain) = port.domain.as_deref().and_then(|name| plan.domain(name)) else {
-        return port.mtu.unwrap_or(super::DEFAULT_MTU);
-    };
-    let of_domain = domain.mtu;
-    if let Some(mtu) = port.mtu.filter(|mtu| *mtu != of_domain) {
-        let what = format!("{mtu} is not the domain's MTU of {of_domain}, and a segment has one");
-        check.bad(&format!("{path}.mtu"), what, format!("write `mtu: {mtu}` in domains.{} instead", domain.name));
-    }
-    let driven_by_xdp = matches!(port.kind, PortKind::AfXdp | PortKind::Veth);
-    if driven_by_xdp && of_domain > XDP_MTU {
-        let what = format!("the domain's MTU of {of_domain} is more than AF_XDP carries");
-        check.bad(&format!("{path}.kind"), what, format!("write `mtu: {XDP_MTU}` or less in domains.{}", domain.name));
-    }
-    of_domain
+    port.pid.map_or(Netns::Host, Netns::Pid)
 }
 
 /// Both ends of a cable must name each other.

@@ -1,7 +1,8 @@
 //! Every mistake a file can make, and what a good one becomes.
 
 use super::*;
-use crate::document::parse;
+use crate::config::document::parse;
+use crate::net::Netns;
 
 mod layer2;
 
@@ -46,7 +47,7 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
     assert_eq!(plan.domains[0].ageing(), Some(DEFAULT_AGEING));
     let tap = plan.ports[0].netdev().unwrap();
     assert_eq!((tap.mtu, tap.queues, tap.ip[0].to_string().as_str()), (1500, 1, "10.0.0.1/24"));
-    assert_eq!(tap.place, NetPlace::Node("a".to_owned()));
+    assert_eq!(tap.place, Netns::Node("a".to_owned()));
     assert_eq!(plan.ports[1].netdev().unwrap().mac.unwrap().to_string(), "02:00:00:00:00:02");
 }
 

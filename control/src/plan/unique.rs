@@ -1,7 +1,8 @@
 //! What may not exist twice: a MAC or an IP address in one domain, an interface in one namespace.
 
-use super::{Check, NetPlace, Plan, PortPlan};
+use super::{Check, Plan, PortPlan};
 use crate::config::PortKind;
+use crate::net::Netns;
 use dataplane::eth::MacAddr;
 use dataplane::switch::policy::Role;
 
@@ -18,7 +19,7 @@ fn addresses_of(port: &PortPlan) -> Vec<MacAddr> {
 pub(super) fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<'_>) {
     for other in &plan.ports {
         if made.interface().is_some() && made.interface() == other.interface() {
-            let (place, ifname) = made.interface().unwrap_or((&NetPlace::Host, ""));
+            let (place, ifname) = made.interface().unwrap_or((&Netns::Host, ""));
             let key = if made.kind() == PortKind::AfXdp { "dev" } else { "ifname" };
             check.bad(
                 &format!("{path}.{key}"),

@@ -1,12 +1,12 @@
 //! What is between the two stations, and how it is brought up.
 
-use super::Size;
 use crate::failure::{Result, fail};
 use crate::process::wait_for;
 use crate::rig::guests::{Middle, Server};
 use crate::rig::star::{Plan, Star, address};
 use crate::rig::{Ports, Rig, Stations, Subject, ovs_installed};
 use crate::tester::{Ends, Tester, ends, mtu, one_way};
+use crate::words::Size;
 use crate::world::World;
 use ::traffic::{Flow, Mac, Schedule, Sizes, Stream};
 use std::fmt;

@@ -19,12 +19,11 @@ use crate::rig::guests::Middle;
 use crate::rig::{Poll, Ports, Subject};
 use crate::rounds::Course;
 use crate::tester::{Ceilings, Effort};
+use crate::words::Size;
 use crate::world::World;
 use ::traffic::Sizes;
 use between::Between;
 use one::One;
-use std::fmt;
-use std::str::FromStr;
 
 const SUBJECTS: [Between; 10] = [
     Between::Interfaces(Subject::Pollux(Ports::Veth, Poll::Busy)),
@@ -47,31 +46,6 @@ pub const SIZES: [Size; 5] = [
     Size(Sizes::Imix),
     Size(Sizes::Fixed(9000)),
 ];
-
-/// Frame lengths of a trial, FCS included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(Sizes);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Sizes::Fixed(size) => write!(f, "{size} B"),
-            Sizes::Imix => f.write_str("IMIX"),
-        }
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text.parse() {
-            _ if text.eq_ignore_ascii_case("imix") => Ok(Self(Sizes::Imix)),
-            Ok(size) if (64..=9018).contains(&size) => Ok(Self(Sizes::Fixed(size))),
-            _ => Err("a size is `imix` or a number of bytes from 64 to 9018, FCS included".into()),
-        }
-    }
-}
 
 /// All subjects with the selected sizes; 64 bytes by default.
 pub fn measure(world: &World, options: &Options, sizes: &[Size]) -> Result<Vec<Section>> {

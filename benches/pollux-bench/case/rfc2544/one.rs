@@ -1,11 +1,11 @@
 //! One subject with one size: all tests on one rig.
 
-use super::Size;
 use super::between::{Bench, Between};
 use super::tables::{self, BURST, LATENCY, RECOVERY, THROUGHPUT};
 use crate::failure::Result;
 use crate::rounds::{Facts, Reading, Taken};
 use crate::tester::{Effort, Ends, GENERATOR_BOUND, Rates, one_way};
+use crate::words::Size;
 use crate::world::World;
 use ::traffic::live::Flood;
 use ::traffic::search::{Found, Search, Shown};

@@ -16,33 +16,14 @@ use crate::rig::crowd::Crowd;
 use crate::rig::{Load, Rig, Stations, Subject, generator};
 use crate::rounds::{Findings, Reading};
 use crate::traffic::sink::Sink;
+use crate::words::Axis;
 use crate::world::World;
-use clap::ValueEnum;
 use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
 /// Before the first look: caches, addresses, the generator's start.
 const WARM_UP: Duration = Duration::from_millis(500);
-
-/// What grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Axis {
-    /// Ports of the switch, all but two of them idle
-    Ports,
-    /// Length of frames
-    Size,
-    /// IP flows between two stations
-    Flows,
-    /// Ports a broadcast goes to
-    FanOut,
-    /// Addresses in the forwarding table
-    Fdb,
-    /// Domains of the switch, all but one of them empty
-    Domains,
-    /// Cores that switch
-    Workers,
-}
 
 /// Measures along one axis.
 pub fn measure(world: &World, options: &Options, axis: Axis) -> Result<Section> {

@@ -1,0 +1,279 @@
+//! Opening and closing ports: interface, queues, engine, addresses, in an order that can be undone at every step.
+//!
+//! Opening: make or take the interface → open its queues → hand them to the engine → addresses, up. The far end comes up
+//! last, so that the first frame finds a switch behind the port. Closing is the reverse. What was made so far is kept in
+//! [`OpenPort`], and a failed opening closes just that: nothing half-made stays. Everything that would outlive the process
+//! is in the journal before it exists.
+
+mod cable;
+mod device;
+mod guest;
+mod tap;
+mod veth;
+
+pub use cable::Cables;
+
+use crate::kernel::monitor::{LinkNews, Watch};
+use crate::kernel::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
+use crate::kernel::netns::{self, NetnsError};
+use crate::live::journal::{EntryId, Journal, Resource, StateError, restore};
+use crate::live::vhost::{Guest, News};
+use crate::net::Netns;
+use crate::plan::{Driver, Netdev, PortPlan};
+use dataplane::engine::{Engine, EngineError, PortSpec};
+use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
+use dataplane::pmd::tap::{Carrier, TapError};
+use dataplane::pmd::{Pmd, null::Null};
+use dataplane::port::{DomainId, PortId};
+use std::io;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Its namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Its interface.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// Its AF_XDP queues.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// Its TAP queues.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The journal.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Eventfds, sysctls.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The answer.
+        error: io::Error,
+    },
+    /// An interface of that name is there already.
+    #[error(
+        "an interface `{ifname}` exists in {place} already; `ip link del {ifname}` removes it, or choose another `ifname`"
+    )]
+    Taken {
+        /// Its name.
+        ifname: String,
+        /// Where.
+        place: Netns,
+    },
+    /// No such interface.
+    #[error("there is no device `{dev}` in {place}; `ip link` lists those that are")]
+    NoDevice {
+        /// Its name.
+        dev: String,
+        /// Where.
+        place: Netns,
+    },
+    /// Frames of the domain would not fit.
+    #[error("`{dev}` has an MTU of {has}, its domain {needed}; add `mtu: {needed}` to the port, or lower the domain's")]
+    Mtu {
+        /// Its name.
+        dev: String,
+        /// What it has.
+        has: u32,
+        /// What it needs.
+        needed: u32,
+    },
+    /// The machine would lose its network.
+    #[error(
+        "`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`"
+    )]
+    DefaultRoute(String),
+}
+
+/// An open port.
+#[derive(Debug, Default)]
+pub struct OpenPort {
+    /// The engine's name for it.
+    pub id: Option<PortId>,
+    /// What was obtained, and why not more.
+    pub mode: String,
+    /// Queue pairs.
+    pub queues: usize,
+    /// The interface whose link is the port's: where, name, index.
+    pub link: Option<(Netns, String, u32)>,
+    /// Whether that was down when last looked at.
+    pub down: bool,
+    /// Its MTU when last looked at.
+    pub mtu: Option<u32>,
+    /// The cable it is an end of.
+    pub cable: Option<u64>,
+    /// Its guest, present or awaited.
+    pub guest: Option<Guest>,
+    program: Option<XdpProgram>,
+    carrier: Option<Carrier>,
+    made: Vec<Created>,
+    /// Tells when an interface in a foreign namespace goes.
+    watch: Option<Watch>,
+}
+
+/// Something to undo.
+#[derive(Debug)]
+struct Created {
+    thing: Resource,
+    ticket: EntryId,
+}
+
+/// What ports are made with.
+#[derive(Debug)]
+pub struct PortBuilder<'a> {
+    /// The engine they go to.
+    pub engine: &'a mut Engine,
+    /// Depth of AF_XDP queues.
+    pub depth: u32,
+    /// The journal.
+    pub journal: &'a mut Journal,
+    /// Cables with one end free.
+    pub cables: &'a mut Cables,
+    /// The switch's name.
+    pub switch: &'a str,
+    /// Where to report interfaces that go.
+    pub gone: &'a UnboundedSender<LinkNews>,
+    /// Where to report what happens to guests, by port.
+    pub guests: &'a UnboundedSender<(String, News)>,
+}
+
+impl OpenPort {
+    /// Shows the far end of an interface that we made whether anybody is here.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the interface is gone.
+    pub fn set_carrier(&self, on: bool) -> Result<(), PortError> {
+        if let Some(carrier) = &self.carrier {
+            return carrier.set(on).map_err(|error| PortError::Io { what: "setting the carrier".to_owned(), error });
+        }
+        match self.made.iter().map(|made| &made.thing).find(|thing| matches!(thing, Resource::Veth { .. })) {
+            Some(Resource::Veth { name, .. }) => veth::set_up(name, on),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens a port, or leaves everything as it was.
+pub fn open(builder: &mut PortBuilder<'_>, plan: &PortPlan, domain: DomainId) -> Result<OpenPort, PortError> {
+    let mut open = OpenPort::default();
+    let built = match &plan.shape {
+        Driver::Tap(netdev) => tap::open(builder, plan, netdev, (domain, &mut open)),
+        Driver::Veth(netdev) => veth::open(builder, plan, netdev, (domain, &mut open)),
+        Driver::AfXdp(device) => device::open(builder, plan, device, (domain, &mut open)),
+        Driver::Ring { peer } => cable::open(builder, plan, peer, (domain, &mut open)),
+        Driver::VhostUser(offer) => guest::open(builder, plan, offer, (domain, &mut open)),
+        Driver::Null => {
+            open.mode = "swallows every frame".to_owned();
+            builder.connect(plan, domain, vec![Null::new().into()], &mut open)
+        }
+    };
+    let built = built.and_then(|()| if plan.policy.enabled { Ok(()) } else { open.set_carrier(false) });
+    match built {
+        Ok(()) => Ok(open),
+        Err(error) => {
+            close(builder, &plan.name, open);
+            Err(error)
+        }
+    }
+}
+
+/// Closes a port: frames home, program off, interface removed or put back as it was.
+pub fn close(builder: &mut PortBuilder<'_>, name: &str, open: OpenPort) {
+    // first: its rings come back while the workers still know the port
+    drop(open.guest);
+    if let Some(Err(error)) = open.id.map(|id| builder.engine.remove_port(id)) {
+        tracing::error!(port = name, %error, "removing the port from the engine failed");
+    }
+    builder.cables.discard(name, builder.engine.pool());
+    // the device goes with the last descriptor of it
+    drop(open.carrier);
+    drop(open.program);
+    for made in open.made.into_iter().rev() {
+        undo(&made.thing);
+        builder.journal.erase(made.ticket);
+    }
+}
+
+fn undo(thing: &Resource) {
+    match thing {
+        Resource::Veth { name, .. } => veth::remove(name),
+        Resource::Device { place, name, .. } => drop(restore(place, name, thing)),
+        // a TAP went with its queues; the others are not ports
+        Resource::Tap { .. } | Resource::Netns { .. } => {}
+        // it may be gone already: whoever removed it wanted just that
+        Resource::Socket { path } => drop(std::fs::remove_file(path)),
+    }
+}
+
+impl PortBuilder<'_> {
+    /// Writes down what is about to be made, so that it is undone in any case.
+    fn record(&mut self, thing: Resource, open: &mut OpenPort) -> Result<(), PortError> {
+        let ticket = self.journal.record(thing.clone())?;
+        open.made.push(Created { thing, ticket });
+        Ok(())
+    }
+
+    /// Hands queues to the engine: frames flow from here on.
+    fn connect(
+        &mut self,
+        plan: &PortPlan,
+        domain: DomainId,
+        queues: Vec<Pmd>,
+        open: &mut OpenPort,
+    ) -> Result<(), PortError> {
+        open.queues = queues.len();
+        open.id = Some(self.engine.add_port(PortSpec { domain, policy: plan.policy.clone(), queues })?);
+        Ok(())
+    }
+
+    /// The same for the queues of an AF_XDP port, whose program stays here.
+    fn connect_xdp(
+        &mut self,
+        plan: &PortPlan,
+        domain: DomainId,
+        port: XdpPort,
+        open: &mut OpenPort,
+    ) -> Result<(), PortError> {
+        open.program = Some(port.program);
+        open.mode = port.mode;
+        self.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)
+    }
+}
+
+/// Names and addresses an interface in its namespace, and sets it up. Without duplicate address detection: a lab has no
+/// duplicates, and its addresses are to work at once.
+fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
+    netns::inside(&netdev.place, || {
+        let netlink = Netlink::open()?;
+        let missing = || PortError::NoDevice { dev: netdev.ifname.clone(), place: netdev.place.clone() };
+        let link = netlink.link(&netdev.ifname)?.ok_or_else(missing)?;
+        sysctl(&netdev.ifname, "accept_dad", "0")?;
+        netlink.set(link.index, &Change { mac: netdev.mac, mtu: Some(netdev.mtu), ..Change::default() })?;
+        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
+        for net in &netdev.ip {
+            netlink.add_address(link.index, *net)?;
+        }
+        Ok(link.index)
+    })?
+}
+
+fn sysctl(ifname: &str, setting: &str, value: &str) -> Result<(), PortError> {
+    let what = || format!("setting net.ipv6.conf.{ifname}.{setting}");
+    ipv6_setting(ifname, setting, value).map_err(|error| PortError::Io { what: what(), error })
+}
+
+/// Refuses a name that is taken where the interface is to be.
+fn must_be_free(netdev: &Netdev) -> Result<(), PortError> {
+    let found = netns::inside(&netdev.place, || Netlink::open()?.link(&netdev.ifname))??;
+    match found {
+        Some(_) => Err(PortError::Taken { ifname: netdev.ifname.clone(), place: netdev.place.clone() }),
+        None => Ok(()),
+    }
+}

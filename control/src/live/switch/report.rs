@@ -1,0 +1,255 @@
+//! Answers to questions about a running switch.
+
+use super::{LivePort, PortState, Switch, words};
+use crate::kernel::netlink::{Link, Netlink};
+use crate::kernel::netns;
+use crate::live::vhost::shown;
+use crate::net::Netns;
+use crate::plan::{Driver, MirrorPlan, spell_protocols};
+use crate::view::{self, GuestView, VERSION};
+use dataplane::mem::CHUNK_SIZE;
+use dataplane::port::PortId;
+use dataplane::stats::{DropReason, PortStats};
+use dataplane::switch::fdb::Kind;
+use dataplane::switch::policy::{DomainMode, Role};
+use std::collections::BTreeMap;
+
+/// Bytes the kernel allocates for each chunk of the arena and AF_XDP queue (measured).
+const KERNEL_BYTES: u64 = 128;
+
+impl Switch {
+    /// `GET /v1/status`.
+    #[must_use]
+    pub fn status(&self) -> view::Status {
+        let open = self.ports.iter().filter(|port| matches!(port.state, PortState::Open(_))).count();
+        view::Status {
+            v: VERSION,
+            name: self.plan.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            socket: self.socket.display().to_string(),
+            poll: self.plan.poll.to_string(),
+            workers: self.plan.workers.iter().map(|worker| worker.core).collect(),
+            polls: self.plan.workers.iter().map(|worker| worker.poll.to_string()).collect(),
+            memory: self.memory(),
+            domains: self.domain_views(),
+            mirrors: self.plan.mirrors.iter().map(|mirror| (mirror.name.clone(), mirror_text(mirror))).collect(),
+            nodes: self.plan.nodes.clone(),
+            ports_open: open,
+            ports_failed: self.ports.len() - open,
+        }
+    }
+
+    fn memory(&self) -> view::Memory {
+        let pool = self.engine.pool();
+        let frames = u64::from(pool.total());
+        view::Memory {
+            frames: pool.total(),
+            bytes: frames * CHUNK_SIZE as u64,
+            backing: pool.arena().backing().to_string(),
+            report: pool.arena().report().to_vec(),
+            kernel_bytes: frames * KERNEL_BYTES * self.xdp_queues(),
+        }
+    }
+
+    fn xdp_queues(&self) -> u64 {
+        let queues = |port: &LivePort| match (&port.state, &port.plan.shape) {
+            (PortState::Open(open), Driver::AfXdp(_) | Driver::Veth(_)) => open.queues as u64,
+            _ => 0,
+        };
+        self.ports.iter().map(queues).sum()
+    }
+
+    fn domain_views(&self) -> BTreeMap<String, view::Domain> {
+        let known = self.engine.fdb();
+        let view = |domain: &crate::plan::DomainPlan| view::Domain {
+            mode: match domain.policy.mode {
+                DomainMode::Learning(_) => "learning".to_owned(),
+                DomainMode::Macvlan(_) => "macvlan".to_owned(),
+            },
+            features: words::features(domain),
+            uplink: domain.uplink.clone(),
+            host: domain.host.clone(),
+            ageing_s: domain.ageing().map_or(0, |ageing| ageing.as_secs()),
+            mtu: domain.mtu,
+            ports: self.ports.iter().filter(|port| port.plan.domain == domain.name).count(),
+            addresses: known.iter().filter(|record| self.domains.get(&domain.name) == Some(&record.domain)).count(),
+        };
+        self.plan.domains.iter().map(|domain| (domain.name.clone(), view(domain))).collect()
+    }
+
+    /// `GET /v1/ports`.
+    #[must_use]
+    pub fn ports(&self) -> view::Ports {
+        let links = self.links();
+        view::Ports { v: VERSION, ports: self.ports.iter().map(|port| self.port_view(port, &links)).collect() }
+    }
+
+    fn port_view(&self, port: &LivePort, links: &Links) -> view::Port {
+        let plan = &port.plan;
+        let interface = plan.interface();
+        let (link, queues, mode, reason) = match &port.state {
+            PortState::Failed(reason) => ("failed", 0, "", Some(reason.clone())),
+            PortState::Open(open) => (self.link_state(port, links), open.queues, open.mode.as_str(), None),
+        };
+        view::Port {
+            name: plan.name.clone(),
+            kind: plan.kind().to_string(),
+            domain: plan.domain.clone(),
+            link: link.to_owned(),
+            queues,
+            mode: mode.to_owned(),
+            ifname: interface.map(|(_, ifname)| ifname.to_owned()),
+            place: interface.map(|(place, _)| place.to_string()),
+            mtu: plan.netdev().map(|netdev| netdev.mtu),
+            ip: plan.netdev().map(|netdev| netdev.ip.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            reason,
+            guest: guest(port),
+            role: if self.plan.mirrors.iter().any(|mirror| mirror.to == plan.name) {
+                "mirror".to_owned()
+            } else {
+                words::role(&plan.policy).to_owned()
+            },
+            vlan: words::vlan(plan),
+            macs: match &plan.policy.role {
+                Role::Macvlan(device) => device.macs.iter().map(ToString::to_string).collect(),
+                Role::Host { macs } => macs.iter().map(ToString::to_string).collect(),
+                _ => plan.netdev().and_then(|netdev| netdev.mac).map(|mac| mac.to_string()).into_iter().collect(),
+            },
+            control_protocols: spell_protocols(plan.policy.control),
+            flags: words::flags(&plan.policy),
+        }
+    }
+
+    fn link_state(&self, port: &LivePort, links: &Links) -> &'static str {
+        let PortState::Open(open) = &port.state else { return "failed" };
+        if let Some(cable) = open.cable {
+            let same = |other: &&LivePort| matches!(&other.state, PortState::Open(open) if open.cable == Some(cable));
+            return if self.ports.iter().filter(same).count() == 2 { "up" } else { "no-carrier" };
+        }
+        if let Some(guest) = &open.guest {
+            return if guest.status().is_up() { "up" } else { "no-carrier" };
+        }
+        let Some((place, _, index)) = &open.link else { return "up" };
+        let in_place = |(its, _): &&(Netns, Vec<Link>)| its == place;
+        let found = links.iter().find(in_place).and_then(|(_, all)| all.iter().find(|link| link.index == *index));
+        match found.map_or("unknown", Link::state) {
+            // the kernel has said so, but the workers were not told yet
+            "up" if open.down => "no-carrier",
+            state => state,
+        }
+    }
+
+    /// The interfaces of every namespace a port's link is in, asked for now.
+    fn links(&self) -> Links {
+        let mut links = Links::new();
+        for port in &self.ports {
+            let PortState::Open(open) = &port.state else { continue };
+            let Some((place, ..)) = &open.link else { continue };
+            if !links.iter().any(|(its, _)| its == place) {
+                let all = netns::inside(place, || Netlink::open().and_then(|netlink| netlink.links()));
+                links.push((place.clone(), all.ok().and_then(Result::ok).unwrap_or_default()));
+            }
+        }
+        links
+    }
+
+    /// `GET /v1/fdb`.
+    #[must_use]
+    pub fn fdb(&self) -> view::Fdb {
+        let ports = self.port_names();
+        let domains: BTreeMap<_, _> = self.domains.iter().map(|(name, id)| (id, name)).collect();
+        let entry = |record: dataplane::engine::FdbRecord| {
+            Some(view::FdbEntry {
+                domain: (*domains.get(&record.domain)?).clone(),
+                vlan: record.vlan,
+                mac: record.mac.to_string(),
+                port: record.port.map_or(Some(""), |port| ports.get(&port).copied())?.to_owned(),
+                kind: kind(record.kind).to_owned(),
+                age_s: record.age_s,
+            })
+        };
+        let mut entries: Vec<_> = self.engine.fdb().into_iter().filter_map(entry).collect();
+        entries.sort();
+        view::Fdb { v: VERSION, entries }
+    }
+
+    fn port_names(&self) -> BTreeMap<PortId, &str> {
+        let id = |port: &LivePort| match &port.state {
+            PortState::Open(open) => open.id,
+            PortState::Failed(_) => None,
+        };
+        self.ports.iter().filter_map(|port| Some((id(port)?, port.plan.name.as_str()))).collect()
+    }
+
+    /// `GET /v1/stats`.
+    #[must_use]
+    pub fn stats(&self) -> view::Stats {
+        let names = self.port_names();
+        let snapshot = self.engine.stats();
+        let named = |(id, stats): &(PortId, PortStats)| Some(((*names.get(id)?).to_owned(), counters(stats)));
+        let worker = |worker: &dataplane::stats::WorkerStats| view::Worker {
+            core: worker.core,
+            busy: worker.busy,
+            frames: worker.frames,
+            frames_per_burst: worker.frames_per_burst,
+            ns_per_frame: worker.ns_per_frame,
+            turns: worker.turns,
+            sleeps: worker.sleeps,
+            wakeups: worker.wakeups,
+        };
+        view::Stats {
+            v: VERSION,
+            ports: snapshot.ports.iter().filter_map(named).collect(),
+            removed: counters(&snapshot.removed),
+            workers: snapshot.workers.iter().map(worker).collect(),
+            mempool: self.pool(),
+        }
+    }
+
+    fn pool(&self) -> view::Pool {
+        let pool = self.engine.pool();
+        view::Pool { total: pool.total(), free: pool.free(), backing: pool.arena().backing().to_string() }
+    }
+}
+
+/// What a vhost-user port says of its guest.
+fn guest(port: &LivePort) -> Option<GuestView> {
+    match (&port.state, &port.plan.shape) {
+        (PortState::Open(open), Driver::VhostUser(offer)) => Some(shown::guest(offer, open.guest.as_ref()?)),
+        _ => None,
+    }
+}
+
+type Links = Vec<(Netns, Vec<Link>)>;
+
+fn mirror_text(mirror: &MirrorPlan) -> String {
+    let of = |what: &str, list: &[String]| (!list.is_empty()).then(|| format!("{what} {}", list.join(" ")));
+    let vlans = mirror.vlans.iter().map(|(domain, set)| format!("{} VLANs of {domain}", set.iter().count()));
+    let parts: Vec<_> = of("rx of", &mirror.rx).into_iter().chain(of("tx of", &mirror.tx)).chain(vlans).collect();
+    format!("{} to {}", parts.join(", "), mirror.to)
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Learned => "learned",
+        Kind::Static => "static",
+        Kind::Sticky => "sticky",
+        Kind::Filter => "filter",
+    }
+}
+
+fn counters(stats: &PortStats) -> view::PortStats {
+    view::PortStats {
+        rx_frames: stats.rx_frames,
+        rx_bytes: stats.rx_bytes,
+        tx_frames: stats.tx_frames,
+        tx_bytes: stats.tx_bytes,
+        flood_copies: stats.flood_copies,
+        tx_segments: stats.tx_segments,
+        tx_checksums: stats.tx_checksums,
+        observed: stats.observed,
+        drops: DropReason::ALL.iter().zip(stats.drops).map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
+    }
+}

@@ -1,0 +1,267 @@
+//! The thread of one vhost-user port: finds a front end, serves it until it goes or is sent away, finds the next.
+
+use super::peer::Peer;
+use super::session::Session;
+use super::socket::{FrontEnds, accept, wait};
+use super::wire::{self, Waiting};
+use super::{News, Shared, Status, lock};
+use crate::plan::Offer;
+use dataplane::engine::VhostLine;
+use dataplane::mem::Mempool;
+use dataplane::pmd::vhost::{Answer, Complaints, Order};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use vhost::vhost_user::{BackendReqHandler, Error};
+
+/// A message must be there as a whole within this time of its first byte.
+const MESSAGE_TIME: Duration = Duration::from_secs(1);
+/// Looks for the rest of a message this often.
+const REST: Duration = Duration::from_millis(1);
+/// Messages taken at once; from then on one per [`REST`]. Setting up 16 queue pairs takes some 300.
+const BUDGET: u32 = 2000;
+
+/// A port's guest, present or awaited. Dropping it ends the thread; every ring is back with us then.
+#[derive(Debug)]
+pub struct Guest {
+    status: Shared,
+    line: VhostLine,
+    pairs: u16,
+    stop: Arc<EventFd>,
+    stream: Current,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The connection being served, so that a thread that is stuck in it can be freed.
+type Current = Arc<Mutex<Option<UnixStream>>>;
+
+/// What the thread works with.
+struct Host {
+    name: String,
+    offer: Arc<Offer>,
+    line: VhostLine,
+    pool: Arc<Mempool>,
+    complaints: Arc<Complaints>,
+    status: Shared,
+    stop: Arc<EventFd>,
+    stream: Current,
+    tell: Box<dyn Fn(News) + Send>,
+}
+
+/// Why a front end was left.
+enum Left {
+    /// The port is being closed.
+    Stopped,
+    /// This happened.
+    Because(String),
+}
+
+impl Guest {
+    /// Takes the socket and awaits a front end. `tell` is called on the thread for everything that happens.
+    ///
+    /// # Errors
+    /// When the socket cannot be taken, or the process is out of resources.
+    pub fn start(
+        name: &str,
+        offer: &Offer,
+        (line, pool): (VhostLine, &Arc<Mempool>),
+        complaints: Arc<Complaints>,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Self> {
+        let door = FrontEnds::open(offer)?;
+        let stop = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let (stop, status, stream) = (Arc::new(stop), Shared::default(), Current::default());
+        let host = Host {
+            name: name.to_owned(),
+            offer: Arc::new(offer.clone()),
+            line: line.clone(),
+            pool: Arc::clone(pool),
+            complaints,
+            status: Arc::clone(&status),
+            stop: Arc::clone(&stop),
+            stream: Arc::clone(&stream),
+            tell: Box::new(tell),
+        };
+        let thread = thread::Builder::new().name(format!("pollux-{name}")).spawn(move || host.run(door))?;
+        Ok(Self { status, line, pairs: offer.pairs, stop, stream, thread: Some(thread) })
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+
+    /// How each queue pair is.
+    #[must_use]
+    pub fn report(&self) -> Vec<Answer> {
+        (0..self.pairs).map_while(|pair| self.line.order(pair, Order::Report)).collect()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // EAGAIN cannot be: it is written once
+        let _ = self.stop.write(1);
+        if let Some(stream) = &*self.stream.lock().unwrap_or_else(PoisonError::into_inner) {
+            // it may be closed already
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of a vhost-user port panicked");
+        }
+    }
+}
+
+impl Host {
+    fn run(self, mut door: FrontEnds) {
+        loop {
+            let stream = match door.next(&self.offer, self.stop.as_fd()) {
+                Ok(Some(stream)) => stream,
+                Ok(None) => return,
+                Err(error) => {
+                    // out of file descriptors, most likely: the port lives on, deaf
+                    tracing::error!(port = self.name, %error, "no front end can connect any more");
+                    return;
+                }
+            };
+            let Left::Because(reason) = self.serve(&stream, &door) else { return };
+            (self.tell)(News::Down(reason));
+        }
+    }
+
+    /// One front end, from its first message to its last.
+    fn serve(&self, stream: &UnixStream, door: &FrontEnds) -> Left {
+        let session = Session::new(&self.offer, (&self.line, &self.pool), &self.status, Peer::of(stream));
+        let session = Arc::new(Mutex::new(session));
+        let (theirs, mine) = match (stream.try_clone(), stream.try_clone()) {
+            (Ok(theirs), Ok(mine)) => (theirs, mine),
+            (Err(error), _) | (_, Err(error)) => return Left::Because(error.to_string()),
+        };
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(mine);
+        let mut handler = BackendReqHandler::from_stream(theirs, Arc::clone(&session));
+        let left = self.converse(stream, door, &session, &mut handler);
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Left::Because(reason) = &left {
+            lock(&self.status).last = Some(reason.clone());
+        }
+        // rings come back before the front end sees its connection closed
+        locked(&session).end();
+        self.pass_on(&session);
+        // what was said of rings that are gone is of no concern to the next
+        self.complaints.take_all();
+        left
+    }
+
+    fn converse(
+        &self,
+        stream: &UnixStream,
+        door: &FrontEnds,
+        session: &Arc<Mutex<Session>>,
+        handler: &mut BackendReqHandler<Mutex<Session>>,
+    ) -> Left {
+        let mut budget = BUDGET;
+        let mut refused = 0u64;
+        loop {
+            let knock = door.listener().map_or(self.stop.as_fd(), AsFd::as_fd);
+            let fds: [BorrowedFd<'_>; 4] = [self.stop.as_fd(), self.complaints.as_fd(), knock, stream.as_fd()];
+            let ready = match wait(&fds, None) {
+                Ok(ready) => ready,
+                Err(error) => return Left::Because(error.to_string()),
+            };
+            if ready[0] {
+                return Left::Stopped;
+            }
+            if let Some(complaint) = ready[1].then(|| self.complaints.take_all()).and_then(|all| all.into_iter().next())
+            {
+                return Left::Because(format!(
+                    "the guest broke queue pair {} ({:?}): {}",
+                    complaint.pair, complaint.way, complaint.fault
+                ));
+            }
+            if ready[2] {
+                self.refuse(door, &mut refused);
+            }
+            if ready[3] {
+                if let Err(left) = self.message(stream, session, handler, &mut budget) {
+                    return left;
+                }
+                self.pass_on(session);
+            }
+        }
+    }
+
+    /// A port has one guest: another front end is turned away, and told once in the log.
+    fn refuse(&self, door: &FrontEnds, refused: &mut u64) {
+        if let Some(Ok(Some(_closed))) = door.listener().map(accept) {
+            *refused += 1;
+            if *refused == 1 {
+                tracing::warn!(port = self.name, "a second front end was turned away: the port has one already");
+            }
+        }
+    }
+
+    /// Takes one message and answers it.
+    fn message(
+        &self,
+        stream: &UnixStream,
+        session: &Arc<Mutex<Session>>,
+        handler: &mut BackendReqHandler<Mutex<Session>>,
+        budget: &mut u32,
+    ) -> Result<(), Left> {
+        let because = |text: String| Err(Left::Because(text));
+        match self.whole(stream) {
+            Ok(Some(Waiting::Ours(ours))) => wire::answer(stream, ours, &mut locked(session)),
+            Ok(Some(Waiting::Message)) => handler.handle_request(),
+            Ok(Some(Waiting::End)) => return because("the front end has gone".to_owned()),
+            Ok(Some(Waiting::Nothing | Waiting::Part)) => Ok(()),
+            Ok(None) => return because("the front end sent half a message and then nothing".to_owned()),
+            Err(error) => return because(format!("the front end sent {error}")),
+        }
+        .or_else(|error| because(in_words(error)))?;
+        *budget = budget.saturating_sub(1);
+        if *budget == 0 {
+            // a flood: what it costs the machine is bounded, and the port can still be closed
+            wait(&[self.stop.as_fd()], Some(REST)).map_err(|error| Left::Because(error.to_string()))?;
+            *budget = 1;
+        }
+        Ok(())
+    }
+
+    /// Waits for the rest of a message; `None` if it does not come.
+    fn whole(&self, stream: &UnixStream) -> io::Result<Option<Waiting>> {
+        let end = Instant::now() + MESSAGE_TIME;
+        loop {
+            match wire::look(stream)? {
+                Waiting::Part if Instant::now() > end => return Ok(None),
+                Waiting::Part if wait(&[self.stop.as_fd()], Some(REST))?[0] => return Ok(Some(Waiting::Nothing)),
+                Waiting::Part => {}
+                waiting => return Ok(Some(waiting)),
+            }
+        }
+    }
+
+    fn pass_on(&self, session: &Arc<Mutex<Session>>) {
+        let news = locked(session).take_news();
+        news.into_iter().for_each(|news| (self.tell)(news));
+    }
+}
+
+fn locked(session: &Arc<Mutex<Session>>) -> std::sync::MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the crate, or the session through it, says.
+fn in_words(error: Error) -> String {
+    match error {
+        Error::ReqHandlerError(error) => format!("the front end was refused: {error}"),
+        Error::Disconnected | Error::PartialMessage => "the front end has gone".to_owned(),
+        Error::SocketBroken(error) | Error::SocketError(error) => format!("the connection broke: {error}"),
+        error => format!("the front end sent what it should not: {error}"),
+    }
+}
