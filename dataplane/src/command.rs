@@ -4,7 +4,7 @@ use crate::pmd::Pmd;
 use crate::pmd::vhost::{Order, Reply};
 use crate::port::{DomainId, PortId};
 use crate::switch::policy::Mirror;
-use crate::switch::probe::Probe;
+use crate::switch::probe::{Probe, Returned};
 use crate::switch::snoop::{Heard, Mdb};
 use crate::switch::{Domain, Member, Notice};
 use crate::wake::Wakeup;
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     PutMdb(DomainId, Arc<Mdb>),
     /// Send a loop probe out of a port.
     Probe(PortId, Probe),
+    /// Forget which addresses of a domain moved, and hold none of them any longer.
+    ForgetMoves(DomainId),
     /// These mirrors and no others.
     PutMirrors(Vec<Mirror>),
     /// The device of a port has another MTU.
@@ -88,12 +90,15 @@ impl Mailbox {
 
 /// Membership messages that wait for control.
 const HEARD: usize = 8192;
+/// Loop probes that wait for control. A worker reports one per port and second.
+const RETURNED: usize = 4096;
 
 /// Where control finds events of all workers; `bell` is readable while there are any.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: SegQueue<Event>,
     heard: ArrayQueue<Heard>,
+    returned: ArrayQueue<Returned>,
     pub(crate) bell: nix::sys::eventfd::EventFd,
 }
 
@@ -101,7 +106,7 @@ impl Outbox {
     pub(crate) fn new() -> io::Result<Self> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { queue: SegQueue::new(), heard: ArrayQueue::new(HEARD), bell })
+        Ok(Self { queue: SegQueue::new(), heard: ArrayQueue::new(HEARD), returned: ArrayQueue::new(RETURNED), bell })
     }
 
     pub(crate) fn post(&self, event: Event) {
@@ -120,6 +125,18 @@ impl Outbox {
     /// All membership messages; to be called after [`Outbox::take_all`], which quiets the bell.
     pub(crate) fn take_heard(&self) -> impl Iterator<Item = Heard> + '_ {
         std::iter::from_fn(|| self.heard.pop())
+    }
+
+    /// Passes on that a probe came home; one that finds no room is lost, and the next probe takes its place.
+    pub(crate) fn report_loop(&self, returned: Returned) {
+        if self.returned.push(returned).is_ok() {
+            let _ = self.bell.write(1);
+        }
+    }
+
+    /// All probes that came home; to be called after [`Outbox::take_all`], which quiets the bell.
+    pub(crate) fn take_returned(&self) -> impl Iterator<Item = Returned> + '_ {
+        std::iter::from_fn(|| self.returned.pop())
     }
 
     pub(crate) fn take_all(&self) -> Vec<Event> {

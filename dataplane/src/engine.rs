@@ -16,6 +16,7 @@ mod spec;
 mod sums;
 
 pub use line::VhostLine;
+pub use loops::Blocked;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 
 use crate::command::{Command, Event, Mailbox, Outbox};
@@ -34,6 +35,7 @@ use crate::switch::snoop::groups::Groups;
 use crate::worker::{Counters, Parts, Remains, Worker};
 use crossbeam::channel::{Sender, bounded};
 use fids::Fids;
+use loops::Block;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -68,8 +70,8 @@ struct PortSlot {
     link: bool,
     /// Workers that have a queue of the port, once per queue.
     owners: Vec<usize>,
-    /// The second at which it is open again, if a loop had it blocked.
-    blocked_until: Option<u32>,
+    /// Closed because of a loop.
+    block: Option<Block>,
     /// The worker of its first queue.
     first: usize,
     /// Counters as they were when the port got its id.
@@ -179,9 +181,10 @@ impl Engine {
 
     /// What workers have reported since the last call.
     pub fn events(&mut self) -> Vec<Event> {
-        let events = self.outbox.take_all();
+        let mut events = self.outbox.take_all();
         self.hear();
-        events.into_iter().filter_map(|event| self.judge(event)).collect()
+        events.extend(self.judge_loops());
+        events
     }
 
     /// Adds a broadcast segment.
@@ -251,9 +254,9 @@ impl Engine {
         self.obtain_fids(spec.domain, &spec.policy)?;
         let baseline = self.raw_stats(port);
         let (domain, policy, enabled) = (spec.domain, spec.policy.clone(), spec.policy.enabled);
-        let (owners, blocked_until) = (Vec::new(), None);
+        let (owners, block) = (Vec::new(), None);
         let first = first_worker(index, &spec.queues, self.workers.len());
-        let slot = PortSlot { domain, policy, enabled, link: true, owners, first, blocked_until, baseline };
+        let slot = PortSlot { domain, policy, enabled, link: true, owners, first, block, baseline };
         self.ports[index] = Some(slot);
         Ok(port)
     }
@@ -360,6 +363,7 @@ impl Engine {
         }
         self.age_cursor = cursor;
         self.age_groups(now);
+        self.recover_from_loops(now);
         self.open_ports(now);
         self.send_probes(now);
     }

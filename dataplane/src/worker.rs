@@ -210,6 +210,9 @@ impl Worker {
             let Parts { switch, outbox, .. } = &mut self.parts;
             switch.take_notices().for_each(|notice| outbox.post(Event::Notice(notice)));
             switch.take_heard().for_each(|heard| outbox.hear(heard));
+            if let Some(returned) = switch.take_returned() {
+                outbox.report_loop(returned);
+            }
         }
     }
 
@@ -300,6 +303,7 @@ impl Worker {
             Command::ChangePort(port, member) => topology.put_port(port, member),
             Command::PutMdb(id, mdb) => topology.put_mdb(id, mdb),
             Command::PutMirrors(mirrors) => topology.put_mirrors(mirrors),
+            Command::ForgetMoves(id) => self.parts.switch.forget_moves(id),
             Command::DropPort(port) => {
                 topology.drop_port(port);
                 self.routes[port.index()] = Route::Nowhere;

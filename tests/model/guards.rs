@@ -80,6 +80,14 @@ impl Lab {
         })
     }
 
+    /// The same while time goes on.
+    fn wait(&mut self, what: &str, is_it: impl Fn(&Notice) -> bool) {
+        wait_until(what, || {
+            self.wired.engine.tick();
+            self.wired.engine.events().iter().any(|event| matches!(event, Event::Notice(notice) if is_it(notice)))
+        });
+    }
+
     fn finish(self) {
         let (total, free) = self.wired.finish();
         assert_eq!(free, total, "every frame came home");
@@ -223,6 +231,39 @@ fn a_loop_is_found_one_port_is_blocked_and_opened_again() {
     lab.send(2, &broadcasts(5, 3));
     assert!(lab.came()[blocked] >= 5);
     lab.finish();
+}
+
+/// Frames go round between two ports that a cable joins, and the addresses of honest stations with them: the loop is cut
+/// all the same, and then a station is where it sends again, whatever the move guard had made of it.
+#[test]
+fn a_loop_full_of_frames_is_cut_and_what_it_moved_is_forgotten() {
+    let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    for workers in [1, 2] {
+        let loops = Some(LoopGuard { interval: second, block: hour, act: Act::Enforce });
+        let moves = Some(MoveGuard { moves: 3, window: hour, hold: hour, act: Act::Enforce });
+        let mut lab = Lab::usual(workers, learning(Learning { loops, moves, ..Learning::default() }), 2);
+        let (one, other) = ring::pair(CABLE).unwrap();
+        let looped = [one, other].map(|end| {
+            let spec = PortSpec { domain: lab.domain, policy: PortPolicy::default(), queues: vec![end.into()] };
+            lab.wired.engine.add_port(spec).unwrap()
+        });
+        let all: Vec<_> = (1..=40).map(|n| frame(ALL, mac(n), 0, 64)).collect();
+        lab.wired.inject(lab.ports[0].0, &all);
+        lab.wait("the loop to be cut", |notice| {
+            matches!(notice, Notice::Loop { port, sent, blocked_s: Some(3600) } if looped.contains(port) && looped.contains(sent))
+        });
+        let blocked = looped.map(|port| lab.wired.engine.blocked(port));
+        assert!(blocked[0].is_some() != blocked[1].is_some(), "one of the two: {blocked:?}");
+        let [a, b] = [lab.ports[0].0, lab.ports[1].0];
+        wait_until("the answer to a station whose address was in the loop", || {
+            lab.wired.engine.tick();
+            lab.wired.inject(a, &[frame(ALL, mac(1), 1, 64)]);
+            lab.wired.collect_from(b);
+            lab.wired.inject(b, &[frame(mac(1), mac(99), 2, 64)]);
+            lab.wired.collect_from(a).contains(&frame(mac(1), mac(99), 2, 64))
+        });
+        lab.finish();
+    }
 }
 
 /// An IGMP message of version 2.

@@ -223,7 +223,7 @@ impl Engine {
         let workers: BTreeSet<usize> = slot.owners.iter().copied().collect();
         let workers = u32::try_from(workers.len()).unwrap_or(1);
         let member = Member::new(slot.domain, &slot.policy).on_workers(workers);
-        Ok(member.with_block(slot.blocked_until.is_some()))
+        Ok(member.with_block(slot.block.is_some()))
     }
 
     /// Whether a port of that policy fits into the domain; `port` is its id if it is there already.

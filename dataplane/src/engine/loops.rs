@@ -1,12 +1,37 @@
 //! Loop detection: probes go out once in a while, and a port on which one comes home is blocked for a time, by control,
 //! so that all workers agree and only one port of a loop is blocked.
+//!
+//! A loop spoils what the domain has learned: frames of honest stations come in again by the ports of the loop, their
+//! addresses are learned there, and the move guard may hold them there. So what was learned on both ports is forgotten
+//! when the loop is cut, and once more a little later: what was under way through the loop has come in by then.
 
 use super::Engine;
 use crate::command::{Command, Event};
 use crate::port::{DomainId, PortId};
 use crate::switch::Notice;
+use crate::switch::fdb::Kind;
 use crate::switch::policy::{Act, DomainMode, LoopGuard};
-use crate::switch::probe::Probe;
+use crate::switch::probe::{Probe, Returned};
+
+/// A port that a loop has closed. Times are seconds of the engine's clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    since: u32,
+    until: u32,
+    /// The port whose probe came in there.
+    sent: PortId,
+    /// What the loop's last frames made the domain learn was forgotten.
+    recovered: bool,
+}
+
+/// Why nothing passes a port just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocked {
+    /// It opens again after so many seconds.
+    pub seconds: u32,
+    /// The port whose probe came home on it: the other end of the loop.
+    pub sent: PortId,
+}
 
 impl Engine {
     fn loop_guard(&self, id: DomainId) -> Option<LoopGuard> {
@@ -33,10 +58,9 @@ impl Engine {
         for (index, slot) in self.ports.iter().enumerate() {
             let (Some(slot), Ok(port)) = (slot, u16::try_from(index).map(PortId)) else { continue };
             let is_mirror = self.mirrors.iter().any(|mirror| mirror.to == port);
-            let Some(owner) = slot.owners.first().filter(|_| slot.domain == id && slot.policy.enabled && !is_mirror)
-            else {
-                continue;
-            };
+            // a blocked port sends nothing: the next pair of a loop of several is found by the probes of the others
+            let probes = slot.domain == id && slot.policy.enabled && slot.block.is_none() && !is_mirror;
+            let Some(owner) = slot.owners.first().filter(|_| probes) else { continue };
             self.workers[*owner].mailbox.post(Command::Probe(port, Probe::new(self.probe_id, port)));
         }
     }
@@ -45,31 +69,65 @@ impl Engine {
     pub(super) fn open_ports(&mut self, now: u32) {
         for index in 0..self.ports.len() {
             let (Some(slot), Ok(port)) = (&mut self.ports[index], u16::try_from(index).map(PortId)) else { continue };
-            if slot.blocked_until.is_some_and(|until| until <= now) {
-                slot.blocked_until = None;
+            if slot.block.take_if(|block| block.until <= now).is_some() {
                 self.tell_port(port);
                 self.outbox.post(Event::Notice(Notice::Unblocked { port }));
             }
         }
     }
 
-    /// What control makes of a report: of a loop it blocks one port, the one on which the probe came home, unless the
-    /// one that sent it is blocked already. `None` for reports that say nothing new.
-    pub(super) fn judge(&mut self, event: Event) -> Option<Event> {
-        let Event::Notice(Notice::Loop { port, sent, .. }) = event else { return Some(event) };
-        let guard = self.loop_guard(self.slot(port).ok()?.domain)?;
+    /// What became of the loops that workers have found.
+    pub(super) fn judge_loops(&mut self) -> Vec<Event> {
+        let returned: Vec<Returned> = self.outbox.take_returned().collect();
+        returned.into_iter().filter_map(|returned| self.judge(returned)).map(Event::Notice).collect()
+    }
+
+    /// Blocks the port on which a probe came home, unless the one that sent it is blocked already. `None` for reports
+    /// that say nothing new.
+    fn judge(&mut self, Returned { port, sent }: Returned) -> Option<Notice> {
+        let domain = self.slot(port).ok()?.domain;
+        let guard = self.loop_guard(domain)?;
         if guard.act == Act::Observe {
-            return Some(event);
+            return Some(Notice::Loop { port, sent, blocked_s: None });
         }
-        let blocked = |port: PortId| self.slot(port).is_ok_and(|slot| slot.blocked_until.is_some());
-        if blocked(port) || blocked(sent) {
+        let is_blocked = |port: PortId| self.slot(port).is_ok_and(|slot| slot.block.is_some());
+        if is_blocked(port) || is_blocked(sent) {
             return None;
         }
         let (block_s, now) = (seconds(guard.block), self.now());
-        self.ports[port.index()].as_mut()?.blocked_until = Some(now.saturating_add(block_s));
+        let block = Block { since: now, until: now.saturating_add(block_s), sent, recovered: false };
+        self.ports[port.index()].as_mut()?.block = Some(block);
         self.tell_port(port);
-        self.fdb.flush_matching(|r| r.port == port && r.kind == crate::switch::fdb::Kind::Learned);
-        Some(Event::Notice(Notice::Loop { port, sent, blocked_s: Some(block_s) }))
+        self.forget_looped(domain, [port, sent]);
+        Some(Notice::Loop { port, sent, blocked_s: Some(block_s) })
+    }
+
+    /// Forgets what a loop made its domain learn. A worker that is late to block the port may learn some of it again;
+    /// [`recover_from_loops`](Self::recover_from_loops) makes up for that.
+    fn forget_looped(&self, domain: DomainId, ports: [PortId; 2]) {
+        self.post_all(|| Command::ForgetMoves(domain));
+        let _late = self.sync();
+        self.fdb.flush_matching(|record| ports.contains(&record.port) && record.kind == Kind::Learned);
+    }
+
+    /// Forgets once more, after the second in which a loop was cut, what its last frames made the domain learn.
+    pub(super) fn recover_from_loops(&mut self, now: u32) {
+        for index in 0..self.ports.len() {
+            let (Some(slot), Ok(port)) = (&mut self.ports[index], u16::try_from(index).map(PortId)) else { continue };
+            let domain = slot.domain;
+            if let Some(block) = slot.block.as_mut().filter(|block| !block.recovered && block.since < now) {
+                block.recovered = true;
+                let sent = block.sent;
+                self.forget_looped(domain, [port, sent]);
+            }
+        }
+    }
+
+    /// Whether a loop has the port blocked, for how long still, and with which port it forms one.
+    #[must_use]
+    pub fn blocked(&self, port: PortId) -> Option<Blocked> {
+        let block = self.slot(port).ok()?.block.as_ref()?;
+        Some(Blocked { seconds: block.until.saturating_sub(self.now()), sent: block.sent })
     }
 }
 

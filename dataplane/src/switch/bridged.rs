@@ -9,7 +9,7 @@ use super::guard::Move;
 use super::member::Member;
 use super::notice::{Notice, Traffic};
 use super::policy::Learning;
-use super::probe;
+use super::probe::{self, Returned};
 use super::snoop::parse::{self, Class};
 use super::snoop::{Heard, Mdb, Reach};
 use super::topology::{Domain, Topology};
@@ -93,7 +93,7 @@ impl Bridged<'_> {
             Ok(facts) => facts,
             Err(reason) => {
                 if reason == DropReason::LoopProbe {
-                    self.tell_loop(&mbuf, out, memory);
+                    self.report_loop(&mbuf, out, memory);
                 }
                 return out.drop_at(self.gate.ingress, reason, mbuf);
             }
@@ -113,10 +113,15 @@ impl Bridged<'_> {
         }
     }
 
-    /// Tells control of a probe that came home; it decides whom to block, for all workers.
-    fn tell_loop(&self, mbuf: &Mbuf, out: &Delivery<'_>, memory: &mut Memory<'_>) {
-        if let Some(sent) = probe::sender(self.probe_id, out.lanes.mem.pool().data(mbuf)) {
-            memory.notices.tell(self.gate.now, Notice::Loop { port: self.gate.ingress, sent, blocked_s: None });
+    /// Tells control of a probe that came home; it decides which port to block, for all workers. Not a notice: those
+    /// are limited, and a loop alone uses the limit up.
+    #[cold]
+    fn report_loop(&self, mbuf: &Mbuf, out: &Delivery<'_>, memory: &mut Memory<'_>) {
+        let (port, now) = (self.gate.ingress, self.gate.now);
+        if let Some(sent) = probe::sender(self.probe_id, out.lanes.mem.pool().data(mbuf))
+            && memory.guards.is_new_loop(port.index(), now)
+        {
+            *memory.returned = Some(Returned { port, sent });
         }
     }
 

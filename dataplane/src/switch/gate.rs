@@ -6,6 +6,7 @@ use super::guard::Guards;
 use super::member::Member;
 use super::notice::{Notice, Notices, Traffic};
 use super::policy::Vid;
+use super::probe::Returned;
 use super::snoop::Heard;
 use crate::eth::MacAddr;
 use crate::port::PortId;
@@ -30,6 +31,8 @@ pub(super) struct Memory<'a> {
     pub(super) notices: &'a mut Notices,
     /// Membership messages for control.
     pub(super) heard: &'a mut ArrayVec<Heard, MAX_HEARD>,
+    /// A loop probe for control. One is enough: a burst comes from one port, and a port reports one per second.
+    pub(super) returned: &'a mut Option<Returned>,
 }
 
 /// Membership messages a worker keeps until it has passed them on; what more there is in a burst is lost, and said

@@ -67,6 +67,8 @@ struct PortState {
     queue_due: u64,
     /// The second of the last notice about each kind.
     told: [u32; 3],
+    /// The second of the last report of a loop.
+    loop_told: u32,
 }
 
 /// How often an address has moved of late.
@@ -76,6 +78,10 @@ struct Flap {
     since: u32,
     moves: u32,
     held_until: u32,
+}
+
+impl Flap {
+    const CALM: Self = Self { key: None, since: 0, moves: 0, held_until: 0 };
 }
 
 /// What the move guard says.
@@ -99,10 +105,9 @@ pub(super) struct Guards {
 
 impl Guards {
     pub(super) fn new() -> Self {
-        let calm = Flap { key: None, since: 0, moves: 0, held_until: 0 };
         Self {
             ports: vec![PortState::default(); MAX_PORTS].into(),
-            flaps: vec![calm; FLAPS].into(),
+            flaps: vec![Flap::CALM; FLAPS].into(),
             heard_pace: Pace::new(HEARD, 1),
         }
     }
@@ -130,11 +135,26 @@ impl Guards {
         std::mem::replace(&mut self.ports[port].told[traffic as usize], now_s) != now_s
     }
 
+    /// Whether a loop probe on the port is the first in second `now_s`: a peer that sends ours back again and again
+    /// cannot fill control's queue.
+    pub(super) fn is_new_loop(&mut self, port: usize, now_s: u32) -> bool {
+        std::mem::replace(&mut self.ports[port].loop_told, now_s) != now_s
+    }
+
+    /// Forgets the moves of the addresses that are `gone`, and holds them no longer.
+    pub(super) fn forget_moves(&mut self, gone: impl Fn(Scattered) -> bool) {
+        for flap in &mut self.flaps {
+            if flap.key.is_some_and(&gone) {
+                *flap = Flap::CALM;
+            }
+        }
+    }
+
     /// Counts a move of a station and says whether it may.
     pub(super) fn moves(&mut self, key: Scattered, guard: &MoveGuard, now_s: u32) -> Move {
         let flap = &mut self.flaps[key.index(FLAPS)];
         if flap.key != Some(key) {
-            *flap = Flap { key: Some(key), since: now_s, moves: 0, held_until: 0 };
+            *flap = Flap { key: Some(key), since: now_s, ..Flap::CALM };
         }
         if flap.held_until > now_s {
             return Move::Held;

@@ -40,7 +40,7 @@ pub use topology::{Domain, Forwarding, Topology};
 
 use crate::eth::{HEADER_LEN, TAG_LEN};
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
-use crate::port::{MAX_PORTS, PortId};
+use crate::port::{DomainId, MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
 use bridged::Bridged;
@@ -51,6 +51,7 @@ use guard::Guards;
 use notice::Notices;
 use owned::Owned;
 use plain::Plain;
+use probe::Returned;
 use snoop::Heard;
 use std::sync::Arc;
 
@@ -77,6 +78,7 @@ pub struct Switch {
     notices: Notices,
     guards: Guards,
     heard: ArrayVec<Heard, MAX_HEARD>,
+    returned: Option<Returned>,
     /// The ports of one frame; kept for its memory.
     targets: Vec<PortId>,
 }
@@ -95,6 +97,7 @@ impl Switch {
             notices: Notices::default(),
             guards: Guards::new(),
             heard: ArrayVec::new(),
+            returned: None,
             targets: Vec::with_capacity(MAX_PORTS),
         }
     }
@@ -120,7 +123,7 @@ impl Switch {
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
-        !self.notices.is_empty() || !self.heard.is_empty()
+        !self.notices.is_empty() || !self.heard.is_empty() || self.returned.is_some()
     }
 
     /// What was noticed since the last call.
@@ -131,6 +134,19 @@ impl Switch {
     /// Membership messages heard since the last call.
     pub fn take_heard(&mut self) -> impl Iterator<Item = Heard> + '_ {
         self.heard.drain(..)
+    }
+
+    /// The loop probe that came home since the last call.
+    pub fn take_returned(&mut self) -> Option<Returned> {
+        self.returned.take()
+    }
+
+    /// Forgets which addresses of a domain moved, and holds none of them any longer.
+    pub fn forget_moves(&mut self, id: DomainId) {
+        let Self { topology, fdb, guards, .. } = self;
+        if let Some(domain) = topology.domain(id) {
+            guards.forget_moves(|key| domain.fids.contains(fdb.key(key).0));
+        }
     }
 
     /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
@@ -150,11 +166,11 @@ impl Switch {
     /// The same where more is asked than to learn and to flood.
     #[inline(never)]
     fn forward_policed(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
-        let Self { topology, fdb, egress, now, cycles, notices, guards, targets, heard, probe_id } = self;
+        let Self { topology, fdb, egress, now, cycles, notices, guards, targets, heard, returned, probe_id } = self;
         let Some((member, domain)) = topology.ingress(ingress) else { return };
         let mut out = Delivery::new(Lanes { egress, mem, ports }, topology, targets, domain.max_len);
         let gate = Gate { ingress, member, counters: &ports[ingress.index()], now: *now, cycles: *cycles };
-        let mut memory = Memory { guards, notices, heard };
+        let mut memory = Memory { guards, notices, heard, returned };
         match &domain.engine {
             Forwarding::Learning(learning) => {
                 Bridged { gate, domain, learning, fdb, probe_id: *probe_id }.forward(burst, &mut out, &mut memory);

@@ -15,6 +15,15 @@ const LEN: usize = 60;
 const ID: std::ops::Range<usize> = HEADER_LEN..HEADER_LEN + 8;
 const PORT: std::ops::Range<usize> = ID.end..ID.end + 2;
 
+/// A probe that came home: there is a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// The port on which it came in.
+    pub port: PortId,
+    /// The port that had sent it.
+    pub sent: PortId,
+}
+
 /// A probe of one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe([u8; LEN]);

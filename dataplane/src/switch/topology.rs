@@ -203,11 +203,17 @@ impl Topology {
         self.ports.get(port.index())?.as_ref()
     }
 
+    /// A domain, if it is there.
+    #[must_use]
+    pub fn domain(&self, id: DomainId) -> Option<&Domain> {
+        self.domains.get(id.index())?.as_ref()
+    }
+
     /// The port and its domain, if it is still there.
     #[must_use]
     pub fn ingress(&self, port: PortId) -> Option<(&Member, &Domain)> {
         let member = self.member(port)?;
-        Some((member, self.domains.get(member.domain.index())?.as_ref()?))
+        Some((member, self.domain(member.domain)?))
     }
 
     /// Whether the port is there, open, and in that domain.

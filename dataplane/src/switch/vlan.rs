@@ -58,6 +58,12 @@ impl FidMap {
     pub fn get(&self, vid: Vid) -> Option<Fid> {
         if vid == 0 { Some(self.base) } else { self.vlans.get(usize::from(vid)).copied().and_then(Fid::new) }
     }
+
+    /// Whether a filtering id is one of the domain's.
+    #[must_use]
+    pub fn contains(&self, fid: Fid) -> bool {
+        fid == self.base || self.vlans.contains(&fid.get())
+    }
 }
 
 /// VLANs of a port, compiled.
