@@ -1,12 +1,31 @@
-//! Tables by MAC address that control makes and workers read. Their keys are the operator's, not the traffic's, so a
-//! plain hash will do.
+//! Tables by address that control makes and workers read for each frame: the hash is a multiplication. MAC addresses in
+//! them are the operator's, so a plain hash will do; multicast groups are of the hosts' choice, and their hash is
+//! [`Seeded`].
 
 use crate::eth::MacAddr;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// By address, as [`MacAddr::to_u64`].
 pub(super) type Macs<V> = HashMap<u64, V, BuildHasherDefault<MacHasher>>;
+
+/// Makes hashers that start from one random seed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = MacHasher;
+
+    fn build_hasher(&self) -> MacHasher {
+        MacHasher(self.0)
+    }
+}
 
 /// A set of addresses.
 pub(super) fn set<'a>(macs: impl IntoIterator<Item = &'a MacAddr>) -> Macs<()> {
@@ -19,9 +38,23 @@ pub(super) struct MacHasher(u64);
 
 impl Hasher for MacHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_ne_bytes(word));
         }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
     }
 
     fn write_u64(&mut self, n: u64) {
@@ -54,6 +87,20 @@ mod tests {
             let used: std::collections::HashSet<_> =
                 (0..4096).map(|n| hash(0x0200_0000_0000 + n) >> bits.start & 0x3ff).collect();
             assert!(used.len() > 900, "{} of 1024 in bits {bits:?}", used.len());
+        }
+    }
+
+    #[test]
+    fn groups_are_told_apart_and_spread_otherwise_each_time() {
+        use std::net::IpAddr;
+        let groups: Vec<(u16, IpAddr)> =
+            (0..4096u16).map(|n| (7, IpAddr::from([239, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]))).collect();
+        let hashes = |seed: Seeded| groups.iter().map(|group| seed.hash_one(group)).collect::<Vec<u64>>();
+        let (one, other) = (hashes(Seeded::default()), hashes(Seeded::default()));
+        assert_ne!(one, other);
+        for bits in [0, 54] {
+            let used: std::collections::HashSet<_> = one.iter().map(|hash| hash >> bits & 0x3ff).collect();
+            assert!(used.len() > 900, "{} of 1024 from bit {bits}", used.len());
         }
     }
 }

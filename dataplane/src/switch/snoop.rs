@@ -11,6 +11,7 @@
 pub mod groups;
 pub mod parse;
 
+use super::macs::Seeded;
 use super::policy::Vid;
 use crate::port::{DomainId, PortId};
 use std::collections::{HashMap, HashSet};
@@ -68,10 +69,10 @@ pub enum Reach<'a> {
 /// Who wants what, in all VLANs of a domain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mdb {
-    members: HashMap<(Vid, IpAddr), Box<[PortId]>>,
-    routers: HashMap<Vid, Box<[PortId]>>,
+    members: HashMap<(Vid, IpAddr), Box<[PortId]>, Seeded>,
+    routers: HashMap<Vid, Box<[PortId]>, Seeded>,
     /// VLANs in which a querier is heard, IPv4 and IPv6 apart.
-    queried: HashSet<(Vid, bool)>,
+    queried: HashSet<(Vid, bool), Seeded>,
 }
 
 impl Mdb {
