@@ -20,8 +20,10 @@ pub(crate) enum Command {
     PutDomain(DomainId, Domain),
     /// Forget a domain.
     DropDomain(DomainId),
-    /// A queue of a port is this worker's from now on. Polled once the port is known ([`Command::PutPort`]).
+    /// A queue of a port is this worker's from now on. Not polled before [`Command::Poll`].
     Attach(PortId, Pmd),
+    /// Every worker knows the port: its queues are polled from now on.
+    Poll(PortId),
     /// A port is in a domain; frames for it go to worker `owner`, which may be this one.
     PutPort { port: PortId, member: Member, owner: usize },
     /// A port has another policy, or is blocked or open again; its queues stay where they are.
@@ -62,6 +64,17 @@ pub enum Event {
     Notice(Notice),
 }
 
+/// What a command replaced in a worker. Control frees it: a table of groups or addresses is thousands of allocations,
+/// milliseconds in which a worker would take no frame.
+#[derive(Debug)]
+#[allow(dead_code, reason = "carried to be dropped where it arrives")]
+pub(crate) enum Spent {
+    Domain(Domain),
+    Member(Member),
+    Mdb(Arc<Mdb>),
+    Mirrors(Vec<Mirror>),
+}
+
 /// Where a worker finds its commands. Lock-free; posting wakes the worker.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -99,6 +112,7 @@ pub(crate) struct Outbox {
     queue: SegQueue<Event>,
     heard: ArrayQueue<Heard>,
     returned: ArrayQueue<Returned>,
+    spent: SegQueue<Spent>,
     pub(crate) bell: nix::sys::eventfd::EventFd,
 }
 
@@ -106,7 +120,13 @@ impl Outbox {
     pub(crate) fn new() -> io::Result<Self> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { queue: SegQueue::new(), heard: ArrayQueue::new(HEARD), returned: ArrayQueue::new(RETURNED), bell })
+        Ok(Self {
+            queue: SegQueue::new(),
+            heard: ArrayQueue::new(HEARD),
+            returned: ArrayQueue::new(RETURNED),
+            spent: SegQueue::new(),
+            bell,
+        })
     }
 
     pub(crate) fn post(&self, event: Event) {
@@ -125,6 +145,18 @@ impl Outbox {
     /// All membership messages; to be called after [`Outbox::take_all`], which quiets the bell.
     pub(crate) fn take_heard(&self) -> impl Iterator<Item = Heard> + '_ {
         std::iter::from_fn(|| self.heard.pop())
+    }
+
+    /// Sends home what a command replaced, if it did. Does not ring: control frees it when it looks next.
+    pub(crate) fn spend(&self, spent: Option<Spent>) {
+        if let Some(spent) = spent {
+            self.spent.push(spent);
+        }
+    }
+
+    /// Frees what workers sent home; how much that was.
+    pub(crate) fn free_spent(&self) -> usize {
+        std::iter::from_fn(|| self.spent.pop()).count()
     }
 
     /// Passes on that a probe came home; one that finds no room is lost, and the next probe takes its place.

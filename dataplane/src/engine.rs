@@ -1,42 +1,45 @@
 //! The control thread's half of the data path: starts workers, moves ports to and from them, adds up their counters.
 //!
 //! Owner: one control thread. Adding or removing a port costs the other ports nothing: workers learn of it by message,
-//! between two bursts. The order of messages keeps frames from getting lost or going astray:
-//! - add: the queue moves to its worker, then every worker learns of the port;
-//! - remove: every worker forgets the port, then what was under way to it is dealt with (sync), then the queue
-//!   comes back and is closed, then its FDB entries go. Only then may the id be used again.
+//! between two bursts, and the order of messages (`ports`) keeps frames from getting lost or going astray. Nothing here
+//! depends on a worker's being in time: what must wait for one that is late is done when it has answered (`late`).
 
+mod addresses;
 mod fids;
+mod late;
 mod layer2;
 mod line;
 mod link;
 mod loops;
 mod multicast;
+mod ports;
 mod spec;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 pub use line::VhostLine;
 pub use loops::Blocked;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 
 use crate::command::{Command, Event, Mailbox, Outbox};
-use crate::eth::MacAddr;
 use crate::idle::{Idle, Poll};
 use crate::lcore;
 use crate::mem::{Mempool, MempoolCache};
 use crate::mesh::Mesh;
-use crate::pmd::Pmd;
-use crate::port::{DomainId, MAX_PORTS, PortId};
+use crate::port::{DomainId, MAX_PORTS};
 use crate::stats::PortStats;
 use crate::switch::Switch;
 use crate::switch::fdb::{AgeCursor, Fdb, Fid};
-use crate::switch::policy::{Mirror, PortPolicy, Vid};
+use crate::switch::policy::{Mirror, Vid};
 use crate::switch::snoop::groups::Groups;
 use crate::worker::{Counters, Parts, Remains, Worker};
-use crossbeam::channel::{Sender, bounded};
+use addresses::Key;
+use crossbeam::channel::bounded;
 use fids::Fids;
-use loops::Block;
-use std::collections::{BTreeMap, BTreeSet};
+use late::{Later, Pending};
+use ports::{Port, Slot};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -44,12 +47,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use sums::{add, since, worker_stats};
+use sums::worker_stats;
 
 /// Most domains: each needs a filtering id, and one more for each VLAN that a port of it is in.
 pub const MAX_DOMAINS: usize = 4096;
-/// A worker answers within microseconds; one that takes this long is dead.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a worker has to start or to end. One that does not end keeps its frames and its queues.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct WorkerHandle {
@@ -59,25 +62,6 @@ struct WorkerHandle {
     thread: JoinHandle<Option<Remains>>,
 }
 
-#[derive(Debug)]
-struct PortSlot {
-    domain: DomainId,
-    /// What is asked of it; off while its link is down, whatever was asked.
-    policy: PortPolicy,
-    /// Whether it was asked to be on.
-    enabled: bool,
-    /// Whether its link is up.
-    link: bool,
-    /// Workers that have a queue of the port, once per queue.
-    owners: Vec<usize>,
-    /// Closed because of a loop.
-    block: Option<Block>,
-    /// The worker of its first queue.
-    first: usize,
-    /// Counters as they were when the port got its id.
-    baseline: PortStats,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Engine {
@@ -85,12 +69,14 @@ pub struct Engine {
     fdb: Arc<Fdb>,
     outbox: Arc<Outbox>,
     workers: Vec<WorkerHandle>,
-    ports: Vec<Option<PortSlot>>,
+    ports: Vec<Slot>,
     domains: Vec<Option<DomainSpec>>,
     fids: Fids,
     mirrors: Vec<Mirror>,
-    /// Filter entries there are.
-    filters: BTreeSet<(DomainId, Vid, MacAddr)>,
+    /// The operator's entries.
+    fixed: BTreeMap<Key, FdbEntry>,
+    /// What waits for workers that are late.
+    pending: Vec<Pending>,
     /// Of domains that snoop.
     groups: BTreeMap<DomainId, Groups>,
     /// The second in which each domain's ports last sent loop probes.
@@ -122,7 +108,8 @@ impl Engine {
             domains: Vec::new(),
             fids: Fids::default(),
             mirrors: Vec::new(),
-            filters: BTreeSet::new(),
+            fixed: BTreeMap::new(),
+            pending: Vec::new(),
             groups: BTreeMap::new(),
             probed: BTreeMap::new(),
             probe_id: RandomState::new().hash_one(Instant::now()),
@@ -182,6 +169,7 @@ impl Engine {
     /// What workers have reported since the last call.
     pub fn events(&mut self) -> Vec<Event> {
         let mut events = self.outbox.take_all();
+        self.outbox.free_spent();
         self.hear();
         events.extend(self.judge_loops());
         events
@@ -208,140 +196,17 @@ impl Engine {
     /// # Errors
     /// [`EngineError::DomainBusy`] while it has ports, [`EngineError::NoDomain`].
     pub fn remove_domain(&mut self, id: DomainId) -> Result<(), EngineError> {
-        if self.ports.iter().flatten().any(|p| p.domain == id) {
+        if self.ports.iter().any(|slot| slot.domain() == Some(id)) {
             return Err(EngineError::DomainBusy(id));
         }
         let slot = self.domains.get_mut(id.index()).ok_or(EngineError::NoDomain(id))?;
         slot.take().ok_or(EngineError::NoDomain(id))?;
         self.post_all(|| Command::DropDomain(id));
-        self.sync()?;
-        let fids: Vec<_> = self.fids.of(id).collect();
-        for (vid, fid) in fids {
-            self.fdb.flush_fid(fid);
-            self.fids.release(id, vid);
-        }
-        self.filters.retain(|(domain, ..)| *domain != id);
+        let vids: Vec<Vid> = self.fids.of(id).map(|(vid, _)| vid).collect();
+        let fids = vids.into_iter().filter_map(|vid| self.fids.retire(id, vid)).collect();
         self.groups.remove(&id);
         self.probed.remove(&id);
-        Ok(())
-    }
-
-    /// Adds a port; its queues are polled from now on. On an error they are closed.
-    ///
-    /// # Errors
-    /// [`EngineError::TooManyPorts`], [`EngineError::NoDomain`], [`EngineError::TooManyVlans`],
-    /// [`EngineError::Policy`], [`EngineError::Stuck`].
-    pub fn add_port(&mut self, spec: PortSpec) -> Result<PortId, EngineError> {
-        match self.reserve(&spec) {
-            Ok(port) => {
-                self.fdb.set_port_limit(port, spec.policy.fdb_limit);
-                self.connect(port, spec)?;
-                Ok(port)
-            }
-            Err(error) => {
-                spec.queues.into_iter().for_each(|q| q.close(&mut self.mem));
-                self.mem.publish();
-                Err(error)
-            }
-        }
-    }
-
-    /// An id for a new port, and filtering ids for its VLANs.
-    fn reserve(&mut self, spec: &PortSpec) -> Result<PortId, EngineError> {
-        self.check_port(None, spec.domain, &spec.policy)?;
-        let index = free_slot(&mut self.ports, MAX_PORTS).ok_or(EngineError::TooManyPorts)?;
-        let port = PortId(u16::try_from(index).map_err(|_| EngineError::TooManyPorts)?);
-        self.obtain_fids(spec.domain, &spec.policy)?;
-        let baseline = self.raw_stats(port);
-        let (domain, policy, enabled) = (spec.domain, spec.policy.clone(), spec.policy.enabled);
-        let (owners, block) = (Vec::new(), None);
-        let first = first_worker(index, &spec.queues, self.workers.len());
-        let slot = PortSlot { domain, policy, enabled, link: true, owners, first, block, baseline };
-        self.ports[index] = Some(slot);
-        Ok(port)
-    }
-
-    /// The worker that queue `i` of a port belongs to.
-    fn owner(&self, port: PortId, i: usize) -> usize {
-        let first = self.ports[port.index()].as_ref().map_or(0, |slot| slot.first);
-        (first + i) % self.workers.len()
-    }
-
-    fn connect(&mut self, port: PortId, spec: PortSpec) -> Result<(), EngineError> {
-        let mut owners = Vec::new();
-        for (i, queue) in spec.queues.into_iter().enumerate() {
-            let owner = self.owner(port, i);
-            self.workers[owner].mailbox.post(Command::Attach(port, queue));
-            owners.push(owner);
-        }
-        if let Some(Some(slot)) = self.ports.get_mut(port.index()) {
-            slot.owners.clone_from(&owners);
-        }
-        self.sync()?;
-        self.tell_domain(spec.domain);
-        self.route(port, &owners)?;
-        self.pin_secured(port)
-    }
-
-    /// Tells every worker to which of `owners` it sends frames for the port.
-    fn route(&self, port: PortId, owners: &[usize]) -> Result<(), EngineError> {
-        let member = self.member(port)?;
-        for (index, worker) in self.workers.iter().enumerate() {
-            let owner = if owners.contains(&index) {
-                index
-            } else {
-                owners.get(index % owners.len().max(1)).copied().unwrap_or(index)
-            };
-            worker.mailbox.post(Command::PutPort { port, member: member.clone(), owner });
-        }
-        self.sync()
-    }
-
-    /// Removes a port: waits until no frame is under way to or from it, closes its queues, forgets its addresses.
-    ///
-    /// # Errors
-    /// [`EngineError::NoPort`], [`EngineError::Stuck`].
-    pub fn remove_port(&mut self, port: PortId) -> Result<(), EngineError> {
-        let slot = self.ports.get_mut(port.index()).and_then(Option::take).ok_or(EngineError::NoPort(port))?;
-        self.tell_domain(slot.domain);
-        self.post_all(|| Command::DropPort(port));
-        // Twice: after the first, nobody sends to the port any more; after the second, what was sent has arrived.
-        self.sync()?;
-        self.sync()?;
-        for queue in self.detach(port)? {
-            queue.close(&mut self.mem);
-        }
-        self.mem.publish();
-        self.fdb.flush_port(port);
-        self.forget_groups(slot.domain, port, |_| false);
-        self.drop_mirrors_of(port)?;
-        self.release_fids(slot.domain)?;
-        let counted = since(&self.raw_stats(port), &slot.baseline);
-        add(&mut self.removed, &counted);
-        Ok(())
-    }
-
-    fn detach(&self, port: PortId) -> Result<Vec<Pmd>, EngineError> {
-        let mut queues = Vec::new();
-        for (index, worker) in self.workers.iter().enumerate() {
-            let (reply, answer) = bounded(1);
-            worker.mailbox.post(Command::Detach(port, reply));
-            queues.extend(answer.recv_timeout(PATIENCE).map_err(|_| EngineError::Stuck(index))?);
-        }
-        Ok(queues)
-    }
-
-    /// Waits until every worker has obeyed what was posted before.
-    fn sync(&self) -> Result<(), EngineError> {
-        let ask = |worker: &WorkerHandle| {
-            let (reply, answer): (Sender<()>, _) = bounded(1);
-            worker.mailbox.post(Command::Sync(reply));
-            answer
-        };
-        let answers: Vec<_> = self.workers.iter().map(ask).collect();
-        for (index, answer) in answers.iter().enumerate() {
-            answer.recv_timeout(PATIENCE).map_err(|_| EngineError::Stuck(index))?;
-        }
+        self.after_all(Later::FreeFids(fids));
         Ok(())
     }
 
@@ -362,9 +227,12 @@ impl Engine {
             self.fdb.age_step(&mut cursor, now, |fid: Fid| self.ageing_s(fid));
         }
         self.age_cursor = cursor;
+        self.outbox.free_spent();
+        self.catch_up(Instant::now());
+        self.leave_all();
         self.age_groups(now);
         self.recover_from_loops(now);
-        self.open_ports(now);
+        self.end_blocks(now);
         self.send_probes(now);
     }
 
@@ -375,48 +243,39 @@ impl Engine {
     /// All counters.
     #[must_use]
     pub fn stats(&self) -> Snapshot {
-        let ports = self.ports.iter().enumerate().filter_map(|(i, slot)| {
-            let port = PortId(u16::try_from(i).ok()?);
-            Some((port, since(&self.raw_stats(port), &slot.as_ref()?.baseline)))
-        });
         Snapshot {
-            ports: ports.collect(),
+            ports: self.port_stats(),
             workers: self.workers.iter().map(|w| worker_stats(w.core, &w.counters)).collect(),
-            removed: self.removed,
+            removed: self.removed_stats(),
         }
-    }
-
-    /// What all workers ever counted under a port id.
-    fn raw_stats(&self, port: PortId) -> PortStats {
-        let mut sum = PortStats::default();
-        for worker in &self.workers {
-            sum.add(&worker.counters.ports[port.index()]);
-        }
-        sum
     }
 
     /// Stops the workers and closes every port; says whether every frame came home.
     pub fn stop(self) -> StopReport {
-        let Self { pool, workers, mut mem, .. } = self;
+        let Self { pool, workers, ports, mut mem, .. } = self;
         for worker in &workers {
             worker.mailbox.post(Command::Stop);
         }
-        let remains: Vec<Remains> = workers.into_iter().filter_map(|w| w.thread.join().ok().flatten()).collect();
+        let until = Instant::now() + FAREWELL;
+        let remains: Vec<Remains> = workers.into_iter().filter_map(|w| join(w.thread, until)).collect();
         let (queues, inbound): (Vec<_>, Vec<_>) = remains.into_iter().map(|r| (r.queues, r.inbound)).unzip();
         inbound.into_iter().for_each(|rings| rings.free(&mut mem));
-        queues.into_iter().flatten().for_each(|queue| queue.close(&mut mem));
+        let left = ports.into_iter().flat_map(Slot::into_queues);
+        queues.into_iter().flatten().chain(left).for_each(|queue| queue.close(&mut mem));
         drop(mem);
         StopReport { total: pool.total(), free: pool.free() }
     }
 }
 
-/// The worker of the first queue of port `index`. Ports start at different workers, to spread, but for TAPs that
-/// have a queue for each worker: a kernel picks a TAP's queue by a hash that is the same for both directions of a flow,
-/// until it has seen a frame of the flow come in by another queue (tun_automq_select_queue, drivers/net/tun.c). Two ends
-/// that named different workers would follow each other to and fro, and frames would overtake each other.
-fn first_worker(index: usize, queues: &[Pmd], workers: usize) -> usize {
-    let is_tap = matches!(queues, [Pmd::Tap(_), ..]);
-    if is_tap && queues.len() >= workers { 0 } else { index % workers }
+/// What a worker leaves behind; `None` if it does not end in time.
+fn join(thread: JoinHandle<Option<Remains>>, until: Instant) -> Option<Remains> {
+    while !thread.is_finished() {
+        if Instant::now() > until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().ok().flatten()
 }
 
 fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, EngineError> {
@@ -428,7 +287,7 @@ fn spawn(core: usize, worker: Worker) -> Result<JoinHandle<Option<Remains>>, Eng
         ok.then(|| worker.run())
     };
     let thread = std::thread::Builder::new().name(format!("pollux-w{core}")).spawn(run)?;
-    match answer.recv_timeout(PATIENCE) {
+    match answer.recv_timeout(FAREWELL) {
         Ok(true) => Ok(thread),
         _ => Err(EngineError::Pin(core)),
     }

@@ -13,11 +13,11 @@
 //! A worker owns its queues, its switch and its cache of free frames; it shares only the FDB, the counters (which it
 //! alone writes) and the rings.
 
-use crate::command::{Command, Event, Mailbox, Outbox};
+use crate::command::{Command, Event, Mailbox, Outbox, Spent};
 use crate::idle::Idle;
 use crate::lcore;
 use crate::mem::{Burst, MempoolCache};
-use crate::mesh::{Inbound, Mesh, RoutedBurst};
+use crate::mesh::{Inbound, Mesh, Routed, RoutedBurst};
 use crate::pmd::vhost::{Order, Reply};
 use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
@@ -63,8 +63,8 @@ enum Route {
 struct Queue {
     port: PortId,
     pmd: Pmd,
-    /// Its failure was reported; it is not polled any more.
-    failed: bool,
+    /// Frames are taken from it. Not before every worker knows its port, and not after its failure was reported.
+    polled: bool,
 }
 
 impl Queue {
@@ -152,7 +152,7 @@ impl Worker {
 
     /// Receives one burst of a queue and switches it.
     fn poll_queue(&mut self, i: usize) -> usize {
-        let Some(queue) = self.queues[i].as_mut().filter(|q| !q.failed) else { return 0 };
+        let Some(queue) = self.queues[i].as_mut().filter(|q| q.polled) else { return 0 };
         let (port, counters) = (queue.port, &self.parts.counters);
         let mut burst = Burst::new();
         let n = queue.pmd.rx_burst(&mut burst, &mut self.parts.mem, &counters.ports[port.index()]);
@@ -172,8 +172,9 @@ impl Worker {
     fn poll_ring(&mut self, i: usize) -> usize {
         let mut burst = RoutedBurst::new();
         let n = self.parts.mesh.receive(i, &mut burst);
-        for routed in burst.drain(..) {
-            self.parts.switch.egress.push(routed.port, routed.mbuf);
+        let Parts { switch, mem, counters, .. } = &mut self.parts;
+        for Routed { port, mbuf } in burst.drain(..) {
+            switch.push(port, mbuf, mem, &counters.ports);
         }
         self.send_lanes();
         n
@@ -219,11 +220,11 @@ impl Worker {
     /// Sends a loop probe out of a port of mine.
     fn send_probe(&mut self, port: PortId, probe: &Probe) {
         let Parts { switch, mem, counters, .. } = &mut self.parts;
-        let counters = &counters.ports[port.index()];
-        counters.flood_copies.add(1);
+        let stats = &counters.ports[port.index()];
+        stats.flood_copies.add(1);
         match mem.alloc_from(probe.bytes()) {
-            Some(mbuf) => switch.egress.push(port, mbuf),
-            None => counters.drop_n(DropReason::NoMbuf, 1),
+            Some(mbuf) => switch.push(port, mbuf, mem, &counters.ports),
+            None => stats.drop_n(DropReason::NoMbuf, 1),
         }
         self.send_lanes();
     }
@@ -238,7 +239,7 @@ impl Worker {
         let Some(queue) = &mut self.queues[i] else { return };
         let Some(error) = queue.pmd.fault() else { return };
         // From now on it is neither polled nor waited for: a dead descriptor is always ready.
-        queue.failed = true;
+        queue.polled = false;
         let error = io::Error::new(error.kind(), error.to_string());
         self.parts.outbox.post(Event::PortFault { port: queue.port, error });
     }
@@ -251,7 +252,7 @@ impl Worker {
         }
         if may {
             counters.worker.sleeps.add(1);
-            let live = self.queues.iter().flatten().filter(|q| !q.failed);
+            let live = self.queues.iter().flatten().filter(|q| q.polled);
             let fds = live.filter_map(|q| q.pmd.wait_fd()).chain([mailbox.wakeup.as_fd()]);
             let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             let woken = Idle::sleep(&mut fds, self.backlog);
@@ -287,25 +288,28 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) {
-        let topology = self.parts.switch.topology_mut();
+        let Parts { switch, outbox, .. } = &mut self.parts;
+        // what a command replaces is freed by control
         match command {
-            Command::PutDomain(id, domain) => topology.put_domain(id, domain),
-            Command::DropDomain(id) => topology.drop_domain(id),
-            Command::Attach(port, pmd) => self.attach(port, pmd),
-            Command::SetMtu(port, mtu) => {
-                let mine = self.queues.iter_mut().flatten().filter(|q| q.port == port);
-                mine.for_each(|q| q.pmd.set_mtu(mtu));
+            Command::PutDomain(id, domain) => {
+                outbox.spend(switch.topology_mut().put_domain(id, domain).map(Spent::Domain))
             }
+            Command::DropDomain(id) => outbox.spend(switch.topology_mut().drop_domain(id).map(Spent::Domain)),
+            Command::Attach(port, pmd) => self.attach(port, pmd),
+            Command::SetMtu(port, mtu) => self.mine(port).for_each(|queue| queue.pmd.set_mtu(mtu)),
             Command::PutPort { port, member, owner } => {
-                topology.put_port(port, member);
+                outbox.spend(switch.put_port(port, member).map(Spent::Member));
                 self.routes[port.index()] = self.route(port, owner);
             }
-            Command::ChangePort(port, member) => topology.put_port(port, member),
-            Command::PutMdb(id, mdb) => topology.put_mdb(id, mdb),
-            Command::PutMirrors(mirrors) => topology.put_mirrors(mirrors),
-            Command::ForgetMoves(id) => self.parts.switch.forget_moves(id),
+            Command::ChangePort(port, member) => outbox.spend(switch.put_port(port, member).map(Spent::Member)),
+            Command::PutMdb(id, mdb) => outbox.spend(switch.topology_mut().put_mdb(id, mdb).map(Spent::Mdb)),
+            Command::PutMirrors(mirrors) => {
+                outbox.spend(Some(Spent::Mirrors(switch.topology_mut().put_mirrors(mirrors))));
+            }
+            Command::ForgetMoves(id) => switch.forget_moves(id),
+            Command::Poll(port) => self.mine(port).for_each(|queue| queue.polled = true),
             Command::DropPort(port) => {
-                topology.drop_port(port);
+                outbox.spend(switch.drop_port(port).map(Spent::Member));
                 self.routes[port.index()] = Route::Nowhere;
             }
             Command::Probe(port, probe) => self.send_probe(port, &probe),
@@ -320,6 +324,11 @@ impl Worker {
             }
             Command::Stop => self.running = false,
         }
+    }
+
+    /// The queues of a port that are this worker's.
+    fn mine(&mut self, port: PortId) -> impl Iterator<Item = &mut Queue> {
+        self.queues.iter_mut().flatten().filter(move |queue| queue.port == port)
     }
 
     fn route(&self, port: PortId, owner: usize) -> Route {
@@ -348,7 +357,7 @@ impl Worker {
     }
 
     fn attach(&mut self, port: PortId, pmd: Pmd) {
-        let queue = Queue { port, pmd, failed: false };
+        let queue = Queue { port, pmd, polled: false };
         match self.queues.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(queue),
             None => self.queues.push(Some(queue)),

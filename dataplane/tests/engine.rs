@@ -72,6 +72,18 @@ impl Rig {
         others
     }
 
+    /// Takes so many frames out of the cable.
+    fn expect_all(&mut self, station: &mut Station, frames: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (mut burst, mut got) = (Burst::new(), 0);
+        while got < frames {
+            assert!(Instant::now() < deadline, "{got} of {frames} came");
+            got += station.cable.rx_burst(&mut burst, &mut self.mem, &self.counters);
+            self.mem.free_burst(&mut burst);
+            std::thread::yield_now();
+        }
+    }
+
     fn stop(self, stations: Vec<Station>) -> StopReport {
         let Self { engine, pool, mut mem, .. } = self;
         engine.stop();
@@ -220,6 +232,30 @@ fn ports_come_and_go_under_traffic() {
     }
     settled(&rig.engine, |_| true);
     let report = rig.stop(vec![a, b]);
+    assert_eq!(report.free, report.total);
+}
+
+/// A port is polled only once every worker knows it: what waits in its cable when it is added reaches all others.
+#[test]
+fn frames_that_wait_when_a_port_is_added_are_not_lost() {
+    let mut rig = Rig::new(2, Poll::Busy);
+    let lan = rig.engine.add_domain(domain()).unwrap();
+    let mut a = rig.station(lan);
+    for round in 0..100u8 {
+        let (near, far) = pair(256).unwrap();
+        let mut guest = Station { port: PortId(u16::MAX), cable: far };
+        for _ in 0..64 {
+            rig.send(&mut guest, 0xff, 3, &[round]);
+        }
+        let spec = PortSpec { domain: lan, policy: PortPolicy::limited(100), queues: vec![near.into()] };
+        guest.port = rig.engine.add_port(spec).unwrap();
+        rig.expect_all(&mut a, 64);
+        rig.engine.remove_port(guest.port).unwrap();
+        guest.cable.close(&mut rig.mem);
+    }
+    let lost: u64 = rig.engine.stats().removed.drops.iter().sum();
+    assert_eq!(lost, 0, "{:?}", rig.engine.stats().removed);
+    let report = rig.stop(vec![a]);
     assert_eq!(report.free, report.total);
 }
 

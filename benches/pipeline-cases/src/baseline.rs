@@ -48,7 +48,9 @@ fn null(mem: &mut MempoolCache, n: usize, frame: &[u8]) -> f64 {
     median(n, || {
         let mut burst = burst(mem, n, frame);
         let from = lcore::cycles();
-        burst.drain(..).for_each(|mbuf| egress.push(black_box(OUT), mbuf));
+        burst
+            .drain(..)
+            .for_each(|mbuf| egress.push(black_box(OUT), mbuf).unwrap_or_else(|_| unreachable!("one burst")));
         while let Some((_, lane)) = egress.next_dirty() {
             mem.free_burst(lane);
         }

@@ -107,7 +107,8 @@ impl Engine {
 
     /// Forgets all entries that match, but for those that port security pins; how many.
     pub fn flush(&mut self, what: &Flush) -> usize {
-        let pins: BTreeSet<Key> = self.open_ports().flat_map(|(_, port)| self.pins(port.domain, &port.policy)).collect();
+        let pins: BTreeSet<Key> =
+            self.open_ports().flat_map(|(_, port)| self.pins(port.domain, &port.policy)).collect();
         let (fids, fixed) = (&self.fids, &self.fixed);
         let matches = |record: Record| {
             let Some((domain, vlan)) = fids.owner(record.fid) else { return false };
@@ -159,12 +160,7 @@ impl Engine {
 
     /// Pins the addresses that port security allows on a port, so that no other port takes them over: all of them, or,
     /// on an error, none that was not.
-    pub(super) fn pin_secured(
-        &self,
-        port: PortId,
-        domain: DomainId,
-        policy: &PortPolicy,
-    ) -> Result<(), EngineError> {
+    pub(super) fn pin_secured(&self, port: PortId, domain: DomainId, policy: &PortPolicy) -> Result<(), EngineError> {
         let mut pinned = Vec::new();
         for key in self.pins(domain, policy).into_iter().filter(|key| !self.fixed.contains_key(key)) {
             if self.find(key) == Some(Hit { port, kind: Kind::Sticky }) {

@@ -36,10 +36,14 @@ impl Fids {
         self.by_fid.get(fid.index()).copied().flatten()
     }
 
-    pub(super) fn release(&mut self, domain: DomainId, vid: Vid) {
-        if let Some(fid) = self.by_vlan.remove(&(domain, vid)) {
-            self.by_fid[fid.index()] = None;
-        }
+    /// Takes the id from a VLAN. It stays taken until it is [freed](Self::free).
+    pub(super) fn retire(&mut self, domain: DomainId, vid: Vid) -> Option<Fid> {
+        self.by_vlan.remove(&(domain, vid))
+    }
+
+    /// The id may be given away again.
+    pub(super) fn free(&mut self, fid: Fid) {
+        self.by_fid[fid.index()] = None;
     }
 
     /// VLANs of a domain with their ids, VLAN 0 among them.
@@ -64,8 +68,10 @@ mod tests {
         assert!(of_a.iter().all(|(_, fid)| of_b.iter().all(|(_, other)| fid != other)));
         assert!((0..3).all(|vid| fids.obtain(DomainId(8), vid).is_some() == (vid < 2)), "8192 of them");
         let freed = fids.get(b, 9);
-        fids.release(b, 9);
-        assert_eq!((fids.get(b, 9), fids.obtain(DomainId(9), 1)), (None, freed));
+        assert_eq!(fids.retire(b, 9), freed);
+        assert_eq!((fids.get(b, 9), fids.obtain(DomainId(9), 1)), (None, None), "workers may still use it");
+        fids.free(freed.unwrap());
+        assert_eq!(fids.obtain(DomainId(9), 1), freed);
         assert_eq!(fids.owner(freed.unwrap()), Some((DomainId(9), 1)));
     }
 }

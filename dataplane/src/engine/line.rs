@@ -1,11 +1,15 @@
 //! The way of a vhost-user session to the workers that own its port's queue pairs.
 
-use super::{Engine, EngineError, PATIENCE};
+use super::{Engine, EngineError};
 use crate::command::{Command, Mailbox};
 use crate::pmd::vhost::{Answer, Order};
 use crate::port::PortId;
 use crossbeam::channel::bounded;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a session waits for a worker.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Carries orders to one port's queue pairs. Owned by the port's session, on a thread of its own.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ impl Engine {
     /// go anywhere, and are dropped by name.
     ///
     /// # Errors
-    /// [`EngineError::NoPort`], [`EngineError::Stuck`].
+    /// [`EngineError::NoPort`].
     pub fn set_active(&mut self, port: PortId, active: &[bool]) -> Result<(), EngineError> {
         let all = !active.contains(&true);
         let used = active.iter().enumerate().filter(|(_, on)| **on || all);

@@ -13,7 +13,7 @@ impl Engine {
     /// As [`set_port_policy`](Self::set_port_policy).
     pub fn set_link(&mut self, port: PortId, up: bool) -> Result<(), EngineError> {
         let policy = self.port_policy(port)?;
-        if let Some(Some(slot)) = self.ports.get_mut(port.index()) {
+        if let Some(slot) = self.ports[port.index()].open_mut() {
             slot.link = up;
         }
         self.set_port_policy(port, policy)

@@ -55,8 +55,7 @@ impl Engine {
     }
 
     fn probe_ports(&self, id: DomainId) {
-        for (index, slot) in self.ports.iter().enumerate() {
-            let (Some(slot), Ok(port)) = (slot, u16::try_from(index).map(PortId)) else { continue };
+        for (port, slot) in self.open_ports() {
             let is_mirror = self.mirrors.iter().any(|mirror| mirror.to == port);
             // a blocked port sends nothing: the next pair of a loop of several is found by the probes of the others
             let probes = slot.domain == id && slot.policy.enabled && slot.block.is_none() && !is_mirror;
@@ -66,9 +65,9 @@ impl Engine {
     }
 
     /// Opens the ports whose time is over in second `now`.
-    pub(super) fn open_ports(&mut self, now: u32) {
-        for index in 0..self.ports.len() {
-            let (Some(slot), Ok(port)) = (&mut self.ports[index], u16::try_from(index).map(PortId)) else { continue };
+    pub(super) fn end_blocks(&mut self, now: u32) {
+        for (port, _) in self.blocks() {
+            let Some(slot) = self.ports[port.index()].open_mut() else { continue };
             if slot.block.take_if(|block| block.until <= now).is_some() {
                 self.tell_port(port);
                 self.outbox.post(Event::Notice(Notice::Unblocked { port }));
@@ -96,7 +95,7 @@ impl Engine {
         }
         let (block_s, now) = (seconds(guard.block), self.now());
         let block = Block { since: now, until: now.saturating_add(block_s), sent, recovered: false };
-        self.ports[port.index()].as_mut()?.block = Some(block);
+        self.ports[port.index()].open_mut()?.block = Some(block);
         self.tell_port(port);
         self.forget_looped(domain, [port, sent]);
         Some(Notice::Loop { port, sent, blocked_s: Some(block_s) })
@@ -108,19 +107,21 @@ impl Engine {
         self.post_all(|| Command::ForgetMoves(domain));
         let _late = self.sync();
         self.fdb.flush_matching(|record| ports.contains(&record.port) && record.kind == Kind::Learned);
+        self.bring_back(domain, ports);
     }
 
     /// Forgets once more, after the second in which a loop was cut, what its last frames made the domain learn.
     pub(super) fn recover_from_loops(&mut self, now: u32) {
-        for index in 0..self.ports.len() {
-            let (Some(slot), Ok(port)) = (&mut self.ports[index], u16::try_from(index).map(PortId)) else { continue };
+        for (port, block) in self.blocks().into_iter().filter(|(_, block)| !block.recovered && block.since < now) {
+            let Some(slot) = self.ports[port.index()].open_mut() else { continue };
+            slot.block = Some(Block { recovered: true, ..block });
             let domain = slot.domain;
-            if let Some(block) = slot.block.as_mut().filter(|block| !block.recovered && block.since < now) {
-                block.recovered = true;
-                let sent = block.sent;
-                self.forget_looped(domain, [port, sent]);
-            }
+            self.forget_looped(domain, [port, block.sent]);
         }
+    }
+
+    fn blocks(&self) -> Vec<(PortId, Block)> {
+        self.open_ports().filter_map(|(port, slot)| Some((port, slot.block?))).collect()
     }
 
     /// Whether a loop has the port blocked, for how long still, and with which port it forms one.

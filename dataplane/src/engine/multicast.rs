@@ -61,12 +61,8 @@ impl Engine {
         let (now, mut changed) = (self.now(), BTreeSet::new());
         for heard in self.outbox.take_heard() {
             // The port may have gone or moved since.
-            let there = self.ports.get(heard.port.index()).and_then(Option::as_ref);
-            let Some(groups) =
-                self.groups.get_mut(&heard.domain).filter(|_| there.is_some_and(|s| s.domain == heard.domain))
-            else {
-                continue;
-            };
+            let is_there = self.slot(heard.port).is_ok_and(|port| port.domain == heard.domain);
+            let Some(groups) = self.groups.get_mut(&heard.domain).filter(|_| is_there) else { continue };
             if groups.hear(&heard, now) {
                 changed.insert(heard.domain);
             }

@@ -232,7 +232,8 @@ impl Engine {
         self.recount_fixed();
         self.forget_groups(was.domain, port, |_| false);
         self.release_fids(was.domain);
-        add(&mut self.removed, &since(&self.raw_stats(port), &was.baseline));
+        let counted = since(&self.raw_stats(port), &was.baseline);
+        add(&mut self.removed, &counted);
     }
 
     /// Goes on with ports that leave.

@@ -37,7 +37,7 @@ pub struct DomainSpec {
 pub struct PortSpec {
     /// The segment it is on.
     pub domain: DomainId,
-    /// What is asked of it.
+    /// Its policy.
     pub policy: PortPolicy,
     /// Its queues, spread over the workers.
     pub queues: Vec<Pmd>,
@@ -118,9 +118,14 @@ pub enum EngineError {
     /// Threads, eventfds, epoll.
     #[error("starting a worker: {0}")]
     Io(#[from] io::Error),
-    /// A worker did not answer.
-    #[error("worker {0} does not answer")]
-    Stuck(usize),
+    /// A worker does not answer just now.
+    #[error(
+        "the worker on core {core} does not answer; what waits for it is done when it does (`pollux stats` shows it)"
+    )]
+    Late {
+        /// Its core.
+        core: usize,
+    },
     /// All port ids are taken.
     #[error("the switch has {MAX_PORTS} ports, and that is the most it can have")]
     TooManyPorts,

@@ -26,6 +26,21 @@ impl Lanes<'_> {
         self.mem.free(mbuf);
     }
 
+    /// Sends a frame out of a port.
+    #[inline]
+    pub(super) fn push(&mut self, port: PortId, mbuf: Mbuf) {
+        if let Err(mbuf) = self.egress.push(port, mbuf) {
+            self.overflow(port, mbuf);
+        }
+    }
+
+    /// A lane never overflows (`Egress` says why); if it did, this frame would pay, not the switch.
+    #[cold]
+    fn overflow(&mut self, port: PortId, mbuf: Mbuf) {
+        self.drop_at(port, DropReason::TxFull, mbuf);
+        debug_assert!(false, "more than a burst for port {} between two emptyings of the lanes", port.0);
+    }
+
     /// A copy, counted where it goes.
     pub(super) fn copy_for(&mut self, port: PortId, mbuf: &Mbuf) -> Option<Mbuf> {
         let counters = &self.ports[port.index()];
@@ -76,7 +91,7 @@ impl<'a> Delivery<'a> {
             }
             self.mirrored.push(mirror.to);
             if let Some(copy) = self.lanes.copy_for(mirror.to, mbuf) {
-                self.lanes.egress.push(mirror.to, copy);
+                self.lanes.push(mirror.to, copy);
             }
         }
     }
@@ -93,7 +108,7 @@ impl<'a> Delivery<'a> {
         if member.tx_mirrors() != 0 {
             self.mirror(&mbuf, member.tx_mirrors());
         }
-        self.lanes.egress.push(port, mbuf);
+        self.lanes.push(port, mbuf);
     }
 
     fn send(&mut self, port: PortId, mbuf: Mbuf, tagging: Tagging) {

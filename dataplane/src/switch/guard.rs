@@ -112,6 +112,19 @@ impl Guards {
         }
     }
 
+    /// The port has these rates from now on: what an older rate has put off is not put off longer than they would.
+    pub(super) fn repace(&mut self, port: usize, paces: &Paces, now: u64) {
+        for (due, pace) in self.ports[port].due.iter_mut().zip(paces.0) {
+            let ahead = pace.map_or(0, |pace| pace.tolerance.saturating_add(pace.interval));
+            *due = (*due).min(now.saturating_add(ahead));
+        }
+    }
+
+    /// Another port may have this id next.
+    pub(super) fn forget(&mut self, port: usize) {
+        self.ports[port] = PortState::default();
+    }
+
     /// Whether storm control lets a frame of that kind pass on the port at cycle `now`.
     #[inline]
     pub(super) fn calm(&mut self, port: usize, paces: &Paces, traffic: Traffic, now: u64) -> bool {
@@ -218,6 +231,27 @@ mod tests {
         assert_eq!((pass(1, Traffic::Multicast), pass(1, Traffic::UnknownUnicast)), (5, 5));
         assert!(guards.is_news(1, Traffic::Broadcast, 7) && !guards.is_news(1, Traffic::Broadcast, 7));
         assert!(guards.is_news(1, Traffic::Broadcast, 8) && guards.is_news(1, Traffic::Multicast, 7));
+    }
+
+    /// A burst of an hour's worth has been sent; then the rate is changed, or the port removed.
+    #[test]
+    fn a_changed_rate_holds_at_once() {
+        let hz = lcore::hz();
+        let paces = |per_second, burst| {
+            Paces::new(&Storm { broadcast: Some(Rate { per_second, burst }), ..Storm::default() }, 1)
+        };
+        let (slow, quick) = (paces(1, 3600), paces(1000, 10));
+        let mut guards = Guards::new();
+        let pass = |guards: &mut Guards, paces, now| {
+            (0..4000).filter(|_| guards.calm(1, paces, Traffic::Broadcast, now)).count()
+        };
+        assert_eq!(pass(&mut guards, &slow, hz), 3600);
+        guards.repace(1, &quick, hz);
+        assert_eq!(pass(&mut guards, &quick, hz), 0, "the burst is spent");
+        assert_eq!(pass(&mut guards, &quick, 2 * hz), 10, "a second later there is another");
+        assert_eq!(pass(&mut guards, &slow, 2 * hz), 3599, "what was put off is not forgotten by a change");
+        guards.forget(1);
+        assert_eq!(pass(&mut guards, &slow, 2 * hz), 3600);
     }
 
     #[test]

@@ -141,12 +141,30 @@ impl Switch {
         self.returned.take()
     }
 
+    /// Adds a port to its domain, or changes it; gives back what it was. What storm control remembers of it is brought in
+    /// line with its rates.
+    pub fn put_port(&mut self, port: PortId, member: Member) -> Option<Member> {
+        self.guards.repace(port.index(), &member.paces, self.cycles);
+        self.topology.put_port(port, member)
+    }
+
+    /// Removes a port, and what guards remember of it.
+    pub fn drop_port(&mut self, port: PortId) -> Option<Member> {
+        self.guards.forget(port.index());
+        self.topology.drop_port(port)
+    }
+
     /// Forgets which addresses of a domain moved, and holds none of them any longer.
     pub fn forget_moves(&mut self, id: DomainId) {
         let Self { topology, fdb, guards, .. } = self;
         if let Some(domain) = topology.domain(id) {
             guards.forget_moves(|key| domain.fids.contains(fdb.key(key).0));
         }
+    }
+
+    /// Puts a frame that is decided on into the lane of its port.
+    pub fn push(&mut self, port: PortId, mbuf: Mbuf, mem: &mut MempoolCache, ports: &[PortCounters]) {
+        Lanes { egress: &mut self.egress, mem, ports }.push(port, mbuf);
     }
 
     /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.

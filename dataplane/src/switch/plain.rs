@@ -59,7 +59,7 @@ impl Plain<'_> {
         }));
         for (mbuf, verdict) in burst.drain(..).zip(verdicts) {
             match verdict {
-                Verdict::Unicast(port) => out.egress.push(port, mbuf),
+                Verdict::Unicast(port) => out.push(port, mbuf),
                 Verdict::Flood => self.flood(mbuf, out),
                 Verdict::Drop(reason) => out.drop_at(self.ingress, reason, mbuf),
             }
@@ -152,11 +152,11 @@ impl Plain<'_> {
         };
         for next in targets {
             if let Some(copy) = out.copy_for(target, &mbuf) {
-                out.egress.push(target, copy);
+                out.push(target, copy);
             }
             target = next;
         }
-        out.egress.push(target, mbuf);
+        out.push(target, mbuf);
     }
 }
 

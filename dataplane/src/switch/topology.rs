@@ -112,56 +112,62 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Adds a domain, or changes one and keeps its members.
-    pub fn put_domain(&mut self, id: DomainId, domain: Domain) {
+    /// Adds a domain, or changes one and keeps its members. Gives back what was there, for the caller to free: here and in
+    /// the other changes.
+    pub fn put_domain(&mut self, id: DomainId, mut domain: Domain) -> Option<Domain> {
         let slot = slot(&mut self.domains, id.index());
-        let members = slot.take().map(|d| d.members).unwrap_or_default();
-        let mirrored = mirrored_vlans(&self.mirrors, id);
-        *slot = Some(Domain { members, mirrored, ..domain });
+        let mut old = slot.take();
+        if let Some(old) = &mut old {
+            std::mem::swap(&mut domain.members, &mut old.members);
+        }
+        domain.mirrored = mirrored_vlans(&self.mirrors, id);
+        *slot = Some(domain);
         self.refresh(id);
+        old
     }
 
     /// Replaces what a domain knows of multicast groups.
-    pub fn put_mdb(&mut self, id: DomainId, mdb: Arc<Mdb>) {
-        if let Some(domain) = slot(&mut self.domains, id.index()) {
-            domain.mdb = Some(mdb);
+    pub fn put_mdb(&mut self, id: DomainId, mdb: Arc<Mdb>) -> Option<Arc<Mdb>> {
+        match slot(&mut self.domains, id.index()) {
+            Some(domain) => domain.mdb.replace(mdb),
+            None => Some(mdb),
         }
     }
 
     /// Removes a domain; its ports must be gone.
-    pub fn drop_domain(&mut self, id: DomainId) {
-        *slot(&mut self.domains, id.index()) = None;
+    pub fn drop_domain(&mut self, id: DomainId) -> Option<Domain> {
+        slot(&mut self.domains, id.index()).take()
     }
 
     /// Adds a port to its domain, or changes it.
-    pub fn put_port(&mut self, port: PortId, mut member: Member) {
+    pub fn put_port(&mut self, port: PortId, mut member: Member) -> Option<Member> {
         let domain = member.domain;
         let stays = self.member(port).is_some_and(|old| old.domain == domain);
-        if !stays {
-            self.drop_port(port);
-        }
+        let mut old = if stays { None } else { self.drop_port(port) };
         if let Some(home) = slot(&mut self.domains, domain.index()) {
             if !stays {
                 home.members.push(port);
             }
             member.mirror(port, &self.mirrors);
-            *slot(&mut self.ports, port.index()) = Some(member);
+            old = slot(&mut self.ports, port.index()).replace(member).or(old);
         }
         self.refresh(domain);
+        old
     }
 
     /// Removes a port: nothing is sent to it or taken from it any more.
-    pub fn drop_port(&mut self, port: PortId) {
-        let Some(member) = slot(&mut self.ports, port.index()).take() else { return };
+    pub fn drop_port(&mut self, port: PortId) -> Option<Member> {
+        let member = slot(&mut self.ports, port.index()).take()?;
         if let Some(domain) = slot(&mut self.domains, member.domain.index()) {
             domain.members.retain(|p| *p != port);
         }
         self.refresh(member.domain);
+        Some(member)
     }
 
     /// Replaces all mirrors; at most [`MAX_MIRRORS`] count.
-    pub fn put_mirrors(&mut self, mirrors: Vec<Mirror>) {
-        self.mirrors = mirrors;
+    pub fn put_mirrors(&mut self, mirrors: Vec<Mirror>) -> Vec<Mirror> {
+        let old = std::mem::replace(&mut self.mirrors, mirrors);
         self.mirrors.truncate(MAX_MIRRORS);
         for index in 0..self.ports.len() {
             if let (Some(member), Ok(id)) = (&mut self.ports[index], u16::try_from(index)) {
@@ -175,6 +181,7 @@ impl Topology {
             }
             self.refresh(DomainId(id));
         }
+        old
     }
 
     /// The mirrors there are; a mirror's place is its bit in [`Member::rx_mirrors`].
