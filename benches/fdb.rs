@@ -3,7 +3,7 @@
 //! `cargo bench --bench fdb`; criterion prints nanoseconds, the last line of each case the fewest TSC cycles that any
 //! sample took. The cases:
 //! - `lookup`: a hit, one call per frame.
-//! - `lookup-burst`: the same in bursts of 32: scatter and prefetch all, then look up all.
+//! - `lookup-burst`: the same in bursts of 32: hash and prefetch all, then look up all.
 //! - `fresh`: learning a station that was heard in the same second: the common case, nothing is written.
 //! - `fresh-burst`: the same in bursts of 32.
 //! - `insert`: learning stations that are not there, into a table that was empty before.
@@ -55,9 +55,9 @@ fn one_by_one(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
 }
 
 fn as_burst(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
-    let mut keys = [fdb.scatter(FID, burst.first().map_or(MacAddr([0; 6]), |(mac, _)| *mac)); 32];
+    let mut keys = [fdb.hash(FID, burst.first().map_or(MacAddr([0; 6]), |(mac, _)| *mac)); 32];
     for (key, (mac, _)) in keys.iter_mut().zip(burst) {
-        *key = fdb.scatter(FID, *mac);
+        *key = fdb.hash(FID, *mac);
         fdb.prefetch_at(*key);
     }
     for key in &keys[..burst.len()] {
@@ -72,9 +72,9 @@ fn fresh_one_by_one(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
 }
 
 fn fresh_as_burst(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
-    let mut keys = [fdb.scatter(FID, burst.first().map_or(MacAddr([0; 6]), |(mac, _)| *mac)); 32];
+    let mut keys = [fdb.hash(FID, burst.first().map_or(MacAddr([0; 6]), |(mac, _)| *mac)); 32];
     for (key, (mac, _)) in keys.iter_mut().zip(burst) {
-        *key = fdb.scatter(FID, *mac);
+        *key = fdb.hash(FID, *mac);
         fdb.prefetch_at(*key);
     }
     for (key, (_, port)) in keys.iter().zip(burst) {

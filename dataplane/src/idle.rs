@@ -8,21 +8,21 @@
 //! (figures in benches/README.md). [`Poll`] is what the user chose:
 //! - `busy` never sleeps.
 //! - `adaptive` spins for [`SPIN`] after the last frame, so that at 20 000 frames per second and more it is as quick as
-//!   `busy`. It remembers how the last eight pauses ended: if every one outlasted the spin, spinning is of no use to
-//!   anybody, and it sleeps at once until frames come closer together again.
-//!   On a core that others want (`rivals`) it sleeps at once too: spinning there holds up those whose frames it waits for.
+//!   `busy`. It remembers how the last eight pauses ended: if every one outlasted the spin, spinning is of no use,
+//!   and it sleeps at once until frames come closer together again. On a core that other threads want (`contention`) it
+//!   sleeps at once too: spinning there holds up the very threads whose frames it waits for.
 //! - `economy` sleeps whenever there is nothing to do.
 //!
 //! Not epoll: its entries stay on the sockets' wait queues while the worker is awake, and the kernel would then run the
 //! wakeup path, with its locks, for every frame received and for every frame sent (sock_def_readable,
 //! sock_def_write_space): 6 % of a forwarding core.
 
-mod rivals;
+mod contention;
 
 use crate::lcore::{self, in_cycles};
 use crate::pmd::Backlog;
+use contention::CpuContention;
 use nix::poll::{PollFd, PollTimeout, poll};
-use rivals::Rivals;
 use std::time::Duration;
 
 /// How long an adaptive worker spins after its last frame before it sleeps: the price of one wake-up (20 to 35 µs on the
@@ -67,8 +67,8 @@ pub(crate) struct Idle {
     /// Nothing was moved since `last_frame`.
     pausing: bool,
     /// How the last eight pauses ended, the latest in the lowest bit: 1 if a frame came within the spin.
-    worthwhile: u8,
-    rivals: Rivals,
+    spin_hits: u8,
+    contention: CpuContention,
 }
 
 impl Idle {
@@ -81,8 +81,8 @@ impl Idle {
             stream: in_cycles(STREAM),
             last_frame: lcore::cycles(),
             pausing: false,
-            worthwhile: u8::MAX,
-            rivals: Rivals::new(),
+            spin_hits: u8::MAX,
+            contention: CpuContention::new(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Idle {
     pub(crate) fn busy(&mut self, now: u64) {
         if self.pausing {
             let within = now.wrapping_sub(self.last_frame) <= self.spin;
-            self.worthwhile = self.worthwhile << 1 | u8::from(within);
+            self.spin_hits = self.spin_hits << 1 | u8::from(within);
             self.pausing = false;
         }
         self.last_frame = now;
@@ -105,14 +105,14 @@ impl Idle {
         }
     }
 
-    /// Nothing was moved: true if it is time to sleep.
-    pub(crate) fn is_tired(&mut self, now: u64, backlog: Backlog) -> bool {
+    /// Nothing was moved: whether to sleep.
+    pub(crate) fn should_sleep(&mut self, now: u64, backlog: Backlog) -> bool {
         self.pausing = true;
         let enough = match self.poll {
             Poll::Busy => false,
             Poll::Adaptive => {
-                let in_vain = self.worthwhile == 0 || now.wrapping_sub(self.last_frame) > self.spin;
-                self.rivals.are_here(now) || in_vain
+                let in_vain = self.spin_hits == 0 || now.wrapping_sub(self.last_frame) > self.spin;
+                self.contention.is_present(now) || in_vain
             }
             Poll::Economy => true,
         };
@@ -139,7 +139,7 @@ mod tests {
         let mut idle = Idle::new(poll);
         let (unit, mut now) = (idle.spin / 100, idle.last_frame);
         let slept = gaps.iter().filter(|gap| {
-            let at_once = idle.is_tired(now + 1, Backlog::None);
+            let at_once = idle.should_sleep(now + 1, Backlog::None);
             now += **gap * unit;
             idle.busy(now);
             at_once
@@ -158,7 +158,7 @@ mod tests {
     fn frames_far_apart_are_not_waited_for_in_vain() {
         assert_eq!(eager_sleeps(Poll::Adaptive, &[200; 100]), 100 - 8, "after eight in vain");
         let request_and_answer: Vec<u64> = [200, 10].repeat(50);
-        assert_eq!(eager_sleeps(Poll::Adaptive, &request_and_answer), 0, "every second spin is worthwhile");
+        assert_eq!(eager_sleeps(Poll::Adaptive, &request_and_answer), 0, "every second spin pays");
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn frames_that_wait_for_a_kick_keep_it_awake() {
         let mut idle = Idle::new(Poll::Economy);
-        assert!(!idle.is_tired(idle.last_frame, Backlog::Kick));
-        assert!(idle.is_tired(idle.last_frame, Backlog::Completing));
+        assert!(!idle.should_sleep(idle.last_frame, Backlog::Kick));
+        assert!(idle.should_sleep(idle.last_frame, Backlog::Completing));
     }
 
     #[test]

@@ -27,9 +27,9 @@ impl SleepFlag {
     }
 
     /// The sleeper's side of (C), fence, (D): true if it may sleep.
-    pub(crate) fn doze(&self, has_work: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn prepare_sleep(&self, has_work: impl FnOnce() -> bool) -> bool {
         self.0.store(true, Ordering::Relaxed);
-        // Orders (C) before (D); pairs with the fence in `rouse`.
+        // Orders (C) before (D); pairs with the fence in `notify`.
         fence(Ordering::SeqCst);
         if has_work() {
             self.0.store(false, Ordering::Relaxed);
@@ -39,13 +39,13 @@ impl SleepFlag {
     }
 
     /// The sleeper is up again.
-    pub(crate) fn up(&self) {
+    pub(crate) fn finish_sleep(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 
     /// The giver's side after (A): true if the eventfd must be written.
-    pub(crate) fn rouse(&self) -> bool {
-        // Orders (A) before (B); pairs with the fence in `doze`.
+    pub(crate) fn notify(&self) -> bool {
+        // Orders (A) before (B); pairs with the fence in `prepare_sleep`.
         fence(Ordering::SeqCst);
         // The swap lets one of several givers ring, not all.
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
@@ -71,20 +71,20 @@ impl Wakeup {
 
     /// Called after work was published: ends the sleep if there is one.
     pub fn wake(&self) {
-        if self.flag.rouse() {
+        if self.flag.notify() {
             // A full counter (EAGAIN) wakes as well as a new value.
             let _ = self.event.write(1);
         }
     }
 
     /// Called before sleeping: true if the sleeper may wait on the eventfd, false if `has_work`.
-    pub fn doze(&self, has_work: impl FnOnce() -> bool) -> bool {
-        self.flag.doze(has_work)
+    pub fn prepare_sleep(&self, has_work: impl FnOnce() -> bool) -> bool {
+        self.flag.prepare_sleep(has_work)
     }
 
     /// Called after sleeping.
-    pub fn up(&self) {
-        self.flag.up();
+    pub fn finish_sleep(&self) {
+        self.flag.finish_sleep();
     }
 
     /// Empties the eventfd.
@@ -109,8 +109,8 @@ mod tests {
         let wakeup = Wakeup::new().unwrap();
         wakeup.wake();
         assert!(wakeup.event.read().is_err(), "nobody slept");
-        assert!(!wakeup.doze(|| true));
-        assert!(wakeup.doze(|| false));
+        assert!(!wakeup.prepare_sleep(|| true));
+        assert!(wakeup.prepare_sleep(|| false));
         wakeup.wake();
         wakeup.wake();
         assert_eq!(wakeup.event.read(), Ok(1));
@@ -133,12 +133,12 @@ mod loom_tests {
                 let (flag, work, bell) = (flag.clone(), work.clone(), bell.clone());
                 loom::thread::spawn(move || {
                     work.store(1, Ordering::Release);
-                    if flag.rouse() {
+                    if flag.notify() {
                         bell.store(1, Ordering::Release);
                     }
                 })
             };
-            let asleep = flag.doze(|| work.load(Ordering::Acquire) > 0);
+            let asleep = flag.prepare_sleep(|| work.load(Ordering::Acquire) > 0);
             giver.join().unwrap();
             assert!(!asleep || bell.load(Ordering::Acquire) == 1, "slept through work");
         });

@@ -6,7 +6,7 @@
 //!   each queue          rx_burst → switch.forward → lanes
 //!   each inbound ring   frames that other workers have for my ports → lanes
 //!   lanes               tx_burst on my queue, or into the ring of the worker that owns one
-//!   each queue          flush: kick the kernel, bring completed frames home
+//!   each queue          flush: kick the kernel, free completed frames
 //!   idle                spin, or sleep until a descriptor or a doorbell wakes me
 //! }
 //! ```
@@ -126,7 +126,7 @@ impl Worker {
                 self.parts.idle.busy(now);
                 continue;
             }
-            if self.running && self.parts.idle.is_tired(now, self.backlog) {
+            if self.running && self.parts.idle.should_sleep(now, self.backlog) {
                 self.sleep();
             } else {
                 self.parts.idle.pause(now);
@@ -246,9 +246,9 @@ impl Worker {
 
     fn sleep(&mut self) {
         let Parts { mailbox, mesh, counters, .. } = &self.parts;
-        let mut may = mailbox.wakeup.doze(|| !mailbox.is_empty() || mesh.has_work());
+        let mut may = mailbox.wakeup.prepare_sleep(|| !mailbox.is_empty() || mesh.has_work());
         for queue in self.queues.iter_mut().flatten() {
-            may &= queue.pmd.doze();
+            may &= queue.pmd.prepare_sleep();
         }
         if may {
             counters.worker.sleeps.add(1);
@@ -258,10 +258,10 @@ impl Worker {
             let woken = Idle::sleep(&mut fds, self.backlog);
             counters.worker.wakeups.add(u64::from(woken));
         }
-        mailbox.wakeup.up();
+        mailbox.wakeup.finish_sleep();
         mailbox.wakeup.clear();
         for queue in self.queues.iter_mut().flatten() {
-            queue.pmd.up();
+            queue.pmd.finish_sleep();
         }
     }
 
@@ -281,13 +281,13 @@ impl Worker {
                 return;
             }
             match self.parts.mailbox.take() {
-                Some(command) => self.obey(command),
+                Some(command) => self.apply(command),
                 None => return,
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn apply(&mut self, command: Command) {
         let Parts { switch, outbox, .. } = &mut self.parts;
         // what a command replaces is freed by control
         match command {
@@ -313,11 +313,11 @@ impl Worker {
                 self.routes[port.index()] = Route::Nowhere;
             }
             Command::Probe(port, probe) => self.send_probe(port, &probe),
-            // A reply that nobody waits for any more is no concern of the worker's.
+            // Control waits for it, or collects it in a later tick.
             Command::Detach(port, reply) => {
                 let _ = reply.send(self.detach(port));
             }
-            Command::Vhost { port, pair, order, reply } => self.obey_vhost(port, pair, order, &reply),
+            Command::Vhost { port, pair, order, reply } => self.apply_vhost(port, pair, order, &reply),
             Command::Sync(reply) => {
                 self.drain_rings();
                 let _ = reply.send(());
@@ -343,7 +343,7 @@ impl Worker {
     }
 
     /// A pair that is gone answers by hanging up.
-    fn obey_vhost(&mut self, port: PortId, pair: u16, order: Order, reply: &Reply) {
+    fn apply_vhost(&mut self, port: PortId, pair: u16, order: Order, reply: &Reply) {
         for queue in self.queues.iter_mut().flatten().filter(|q| q.port == port) {
             if let Pmd::Vhost(q) = &mut queue.pmd
                 && q.pair() == pair

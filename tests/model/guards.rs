@@ -10,7 +10,7 @@ use dataplane::pmd::ring;
 use dataplane::port::{DomainId, PortId};
 use dataplane::stats::{DropReason, PortStats};
 use dataplane::switch::policy::{
-    Act, DomainMode, DomainPolicy, Learning, LoopGuard, Mirror, MirrorSource, MoveGuard, PortPolicy, Rate, Security,
+    Action, DomainMode, DomainPolicy, Learning, LoopGuard, Mirror, MirrorSource, MoveGuard, PortPolicy, Rate, Security,
     Snooping, Storm, VidSet, VlanPolicy,
 };
 use dataplane::switch::{Notice, Traffic};
@@ -107,7 +107,7 @@ fn broadcasts(n: u32, from: u8) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_storm_is_cut_to_its_rate_and_the_culprit_is_named() {
-    for act in [Act::Enforce, Act::Observe] {
+    for act in [Action::Drop, Action::Observe] {
         let storm = Storm { broadcast: Some(Rate { per_second: 1, burst: 10 }), act, ..Storm::default() };
         let policies = [PortPolicy { storm, ..PortPolicy::default() }, PortPolicy::default()];
         let mut lab = Lab::new(1, learning(Learning::default()), &policies);
@@ -117,10 +117,10 @@ fn a_storm_is_cut_to_its_rate_and_the_culprit_is_named() {
         let (dropped, observed) = (lab.dropped(0, DropReason::StormBroadcast), lab.stats(0).observed);
         assert_eq!(came[0], 500, "the other port has no limit");
         match act {
-            Act::Enforce => assert!((10..20).contains(&came[1]) && dropped == 500 - came[1] as u64, "{came:?}"),
-            Act::Observe => assert!(came[1] == 500 && dropped == 0 && observed > 480, "{came:?} {observed}"),
+            Action::Drop => assert!((10..20).contains(&came[1]) && dropped == 500 - came[1] as u64, "{came:?}"),
+            Action::Observe => assert!(came[1] == 500 && dropped == 0 && observed > 480, "{came:?} {observed}"),
         }
-        let (port, observed) = (lab.ports[0], act == Act::Observe);
+        let (port, observed) = (lab.ports[0], act == Action::Observe);
         let of = Traffic::Broadcast;
         lab.notice("the storm", |notice| *notice == Notice::Storm { port, of, observed });
         lab.finish();
@@ -130,7 +130,7 @@ fn a_storm_is_cut_to_its_rate_and_the_culprit_is_named() {
 #[test]
 fn port_security_keeps_strangers_out_and_its_own_from_being_taken() {
     let macs = vec![dataplane::eth::MacAddr(mac(1))];
-    let security = Some(Security { macs, act: Act::Enforce });
+    let security = Some(Security { macs, act: Action::Drop });
     let policies = [PortPolicy { security, ..PortPolicy::default() }, PortPolicy::default(), PortPolicy::default()];
     let mut lab = Lab::new(1, learning(Learning::default()), &policies);
     lab.send(0, &[frame(ALL, mac(9), 0, 64), frame(ALL, mac(1), 1, 64)]);
@@ -148,7 +148,7 @@ fn port_security_keeps_strangers_out_and_its_own_from_being_taken() {
 #[test]
 fn an_address_that_moves_to_and_fro_is_held() {
     let moves =
-        MoveGuard { moves: 3, window: Duration::from_secs(3600), hold: Duration::from_secs(3600), act: Act::Enforce };
+        MoveGuard { moves: 3, window: Duration::from_secs(3600), hold: Duration::from_secs(3600), act: Action::Drop };
     let mut lab = Lab::usual(1, learning(Learning { moves: Some(moves), ..Learning::default() }), 2);
     for i in 0..10 {
         lab.send(usize::try_from(i % 2).unwrap(), &[frame(ALL, mac(1), i, 64)]);
@@ -197,7 +197,7 @@ fn carry(lab: &mut Lab, a: usize, b: usize) {
 #[test]
 fn a_loop_is_found_one_port_is_blocked_and_opened_again() {
     let second = Duration::from_secs(1);
-    let guard = LoopGuard { interval: second, block: second, act: Act::Enforce };
+    let guard = LoopGuard { interval: second, block: second, act: Action::Drop };
     let mut lab = Lab::usual(2, learning(Learning { loops: Some(guard), ..Learning::default() }), 3);
     let looped = wait_for("the loop to be found", || {
         lab.wired.engine.tick();
@@ -239,8 +239,8 @@ fn a_loop_is_found_one_port_is_blocked_and_opened_again() {
 fn a_loop_full_of_frames_is_cut_and_what_it_moved_is_forgotten() {
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
     for workers in [1, 2] {
-        let loops = Some(LoopGuard { interval: second, block: hour, act: Act::Enforce });
-        let moves = Some(MoveGuard { moves: 3, window: hour, hold: hour, act: Act::Enforce });
+        let loops = Some(LoopGuard { interval: second, block: hour, act: Action::Drop });
+        let moves = Some(MoveGuard { moves: 3, window: hour, hold: hour, act: Action::Drop });
         let mut lab = Lab::usual(workers, learning(Learning { loops, moves, ..Learning::default() }), 2);
         let (one, other) = ring::pair(CABLE).unwrap();
         let looped = [one, other].map(|end| {

@@ -72,9 +72,9 @@ fn one_by_one(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
 }
 
 fn together(fdb: &Fdb, burst: &[(MacAddr, PortId)]) {
-    let mut keys = [fdb.scatter(FID, burst[0].0); BURST];
+    let mut keys = [fdb.hash(FID, burst[0].0); BURST];
     for (key, (mac, _)) in keys.iter_mut().zip(burst) {
-        *key = fdb.scatter(FID, *mac);
+        *key = fdb.hash(FID, *mac);
         fdb.prefetch_at(*key);
     }
     for ((key, other), (_, port)) in keys.iter().zip(keys.iter().rev()).zip(burst) {

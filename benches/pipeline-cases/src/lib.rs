@@ -17,7 +17,7 @@ use dataplane::port::{DomainId, PortId};
 use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::{Fdb, Fid};
 use dataplane::switch::policy::{
-    Act, BridgePort, DomainMode, DomainPolicy, Learning, MacvlanMode, MacvlanPort, Mirror, MirrorSource, MoveGuard,
+    Action, BridgePort, DomainMode, DomainPolicy, Learning, MacvlanMode, MacvlanPort, Mirror, MirrorSource, MoveGuard,
     PortPolicy, Rate, Role, Security, Snooping, Storm, VlanPolicy,
 };
 use dataplane::switch::{Domain, Forwarding, Member, Switch, macvlan};
@@ -118,7 +118,7 @@ impl Pipeline {
         domain.fids = domain.fids.with([(10, fid(1))]);
         if let DomainMode::Macvlan(extensions) = case.domain.mode {
             let table = macvlan::Table::new(extensions, ports.iter().copied());
-            domain.engine = Forwarding::Macvlan(Arc::new(table));
+            domain.forwarding = Forwarding::Macvlan(Arc::new(table));
         }
         if let DomainMode::Learning(Learning { snooping: Some(_), .. }) = case.domain.mode {
             domain.mdb = Some(Arc::default());
@@ -209,15 +209,15 @@ fn dropped(counters: &PortCounters) -> u64 {
 pub fn features() -> Vec<(&'static str, Case)> {
     let (access, trunk) = (VlanPolicy::access(10), VlanPolicy::trunk([10].into_iter().collect(), None));
     let second = Duration::from_secs(1);
-    let moves = MoveGuard { moves: 5, window: 10 * second, hold: 60 * second, act: Act::Enforce };
+    let moves = MoveGuard { moves: 5, window: 10 * second, hold: 60 * second, act: Action::Drop };
     let device = |port| {
         let macs = (0..MACS).map(|station| dataplane::eth::MacAddr(mac(port, station))).collect();
         Role::Macvlan(MacvlanPort::new(MacvlanMode::Bridge, macs))
     };
     let macs = (0..MACS).map(|station| dataplane::eth::MacAddr(mac(0, station))).collect();
-    let security = Some(Security { macs, act: Act::Enforce });
+    let security = Some(Security { macs, act: Action::Drop });
     let plenty = Some(Rate { per_second: 1_000_000_000, burst: 1_000_000 });
-    let storm = Storm { broadcast: plenty, multicast: plenty, unknown_unicast: plenty, act: Act::Enforce };
+    let storm = Storm { broadcast: plenty, multicast: plenty, unknown_unicast: plenty, act: Action::Drop };
     let with = |policy: PortPolicy| Case { ports: [policy, PortPolicy::default()], ..Case::plain() };
     let mirror = |from| Case { mirrors: vec![Mirror { from: vec![from], to: PortId(IDLE) }], ..Case::plain() };
     vec![

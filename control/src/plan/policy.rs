@@ -4,7 +4,7 @@ use super::{Check, DomainPlan, macvlan, names, vlan};
 use crate::config::{Action, ControlProtocols, Port, PortSecurity, Router, Storm};
 use dataplane::eth::MacAddr;
 use dataplane::switch::policy::{
-    self, Act, BridgePort, ControlProtocols as Mask, DomainMode, PortPolicy, Rate, Role, RouterPort, Security,
+    self, BridgePort, ControlProtocols as Mask, DomainMode, PortPolicy, Rate, Role, RouterPort, Security,
 };
 
 /// The port's policy. `mac` is the address it owns, if it has one.
@@ -59,10 +59,10 @@ fn bridge(port: &Port) -> BridgePort {
     }
 }
 
-pub(super) fn act(action: Action) -> Act {
+pub(super) fn act(action: Action) -> policy::Action {
     match action {
-        Action::Drop => Act::Enforce,
-        Action::Observe => Act::Observe,
+        Action::Drop => policy::Action::Drop,
+        Action::Observe => policy::Action::Observe,
     }
 }
 

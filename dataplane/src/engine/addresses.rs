@@ -8,7 +8,7 @@ use super::{Engine, EngineError, FdbEntry, FdbRecord, Flush};
 use crate::eth::MacAddr;
 use crate::port::{DomainId, PortId};
 use crate::switch::fdb::{Fixed, Hit, Kind, Record};
-use crate::switch::policy::{Act, PortPolicy, Role, Vid};
+use crate::switch::policy::{Action, PortPolicy, Role, Vid};
 use std::collections::BTreeSet;
 
 /// An address in a VLAN of a domain.
@@ -102,7 +102,7 @@ impl Engine {
 
     /// What the table says of an address.
     fn find(&self, (domain, vlan, mac): Key) -> Option<Hit> {
-        self.fdb.find_at(self.fdb.scatter(self.fids.get(domain, vlan)?, mac))
+        self.fdb.find_at(self.fdb.hash(self.fids.get(domain, vlan)?, mac))
     }
 
     /// Forgets all entries that match, but for those that port security pins; how many.
@@ -192,7 +192,7 @@ impl Engine {
     /// The addresses that port security pins on a port of that policy.
     pub(super) fn pins(&self, domain: DomainId, policy: &PortPolicy) -> Vec<Key> {
         let learning = matches!(policy.role, Role::Bridge(_));
-        let security = policy.security.as_ref().filter(|security| learning && security.act == Act::Enforce);
+        let security = policy.security.as_ref().filter(|security| learning && security.act == Action::Drop);
         let macs = security.map_or(&[][..], |security| &security.macs);
         if macs.is_empty() {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Waiting for workers without depending on them.
 //!
 //! Many changes have a last step that must wait until every worker has applied what was posted before: a filtering id
-//! may be used again only when nobody learns in it any more. A worker answers within microseconds; but one that lost its
+//! may be used again only when no worker learns in it any more. A worker answers within microseconds; but one that lost its
 //! core (its VM is paused, a debugger holds it) answers late. So a call waits for [`PATIENCE`] and then goes on, and a
 //! later tick does what is left. Late, never wrong: until then the id, the queue or the entry stays taken.
 //!
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How long a call waits for workers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What workers were asked for, and what those that have answered said.
+/// Answers of workers: those that are outstanding, and those that have come.
 #[derive(Debug)]
 pub(super) struct Answers<T> {
     /// By worker.

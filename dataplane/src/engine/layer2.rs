@@ -127,7 +127,7 @@ impl Engine {
         domain.filters = self.has_filters(id);
         domain.mdb = mdb;
         if let DomainMode::Macvlan(extensions) = &spec.policy.mode {
-            domain.engine = Forwarding::Macvlan(Arc::new(macvlan::Table::new(*extensions, self.members(id))));
+            domain.forwarding = Forwarding::Macvlan(Arc::new(macvlan::Table::new(*extensions, self.members(id))));
         }
         self.post_all(|| Command::PutDomain(id, domain.clone()));
     }

@@ -10,7 +10,7 @@ use crate::command::{Command, Event};
 use crate::port::{DomainId, PortId};
 use crate::switch::Notice;
 use crate::switch::fdb::Kind;
-use crate::switch::policy::{Act, DomainMode, LoopGuard};
+use crate::switch::policy::{Action, DomainMode, LoopGuard};
 use crate::switch::probe::{Probe, Returned};
 
 /// A port that a loop has closed. Times are seconds of the engine's clock.
@@ -86,7 +86,7 @@ impl Engine {
     fn judge(&mut self, Returned { port, sent }: Returned) -> Option<Notice> {
         let domain = self.slot(port).ok()?.domain;
         let guard = self.loop_guard(domain)?;
-        if guard.act == Act::Observe {
+        if guard.act == Action::Observe {
             return Some(Notice::Loop { port, sent, blocked_s: None });
         }
         let is_blocked = |port: PortId| self.slot(port).is_ok_and(|slot| slot.block.is_some());

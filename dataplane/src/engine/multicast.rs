@@ -1,4 +1,4 @@
-//! Snooping, the control thread's half: what workers heard becomes groups, and groups become what workers ask.
+//! Snooping, the control thread's half: what workers heard becomes groups, and groups become the table they look up.
 
 use super::Engine;
 use crate::command::Command;
@@ -77,7 +77,7 @@ impl Engine {
         changed.into_iter().for_each(|id| self.tell_mdb(id));
     }
 
-    /// Forgets what a port asked for, in VLANs that it is not in.
+    /// Forgets the groups that a port joined, in VLANs that it is not in.
     pub(super) fn forget_groups(&mut self, id: DomainId, port: PortId, stays: impl Fn(Vid) -> bool) {
         if self.groups.get_mut(&id).is_some_and(|groups| groups.forget(port, stays)) {
             self.tell_mdb(id);

@@ -1,7 +1,7 @@
 //! The life of a port: free → open → leaving → free.
 //!
 //! - add: its owners get the queues, unpolled, and learn of the port; then the other workers do; then it is polled. So
-//!   who sends to it finds it there, and what it sends first is answered.
+//!   a frame for it finds it there, and what it sends first is answered.
 //! - remove: every worker forgets the port, then what was under way to it arrives (twice [`Command::Sync`]), then its
 //!   queues come back and are closed, then its addresses go. Only then is the id free. A worker that is late holds that
 //!   up and nothing else: the port stays `Leaving`, its id is not given away, and a tick finishes what was begun.
@@ -58,7 +58,7 @@ pub(super) struct Leaving {
 /// What a port that leaves waits for.
 #[derive(Debug)]
 enum Step {
-    /// That nobody sends to it any more.
+    /// That no worker sends to it any more.
     Forget(Answers<()>),
     /// That what was sent to it before has arrived.
     Drain(Answers<()>),
@@ -88,7 +88,7 @@ impl Slot {
     pub(super) fn into_queues(self) -> Vec<Pmd> {
         let Self::Leaving(leaving) = self else { return Vec::new() };
         let Step::Detach(mut answers) = leaving.step else { return Vec::new() };
-        // who has not answered by now has the queues among his remains
+        // a worker that has not answered by now left the queues among its remains
         let _ = answers.collect(Instant::now());
         answers.into_inner().into_iter().flatten().collect()
     }

@@ -1,4 +1,4 @@
-//! What control asks of the engine and what it gets back.
+//! Parameters and answers of the engine.
 
 use super::{MAX_DOMAINS, MAX_PORTS};
 use crate::eth::MacAddr;
@@ -97,7 +97,7 @@ pub struct Snapshot {
     pub removed: PortStats,
 }
 
-/// How many frames there are when nobody holds one any more.
+/// Frames of the pool after every port is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopReport {
     /// Frames of the pool.

@@ -7,7 +7,7 @@ use crate::pmd::ring::{RingPmd, pair};
 use crate::port::PortId;
 use crate::stats::PortCounters;
 use crate::switch::fdb::{Fixed, Hit, Kind};
-use crate::switch::policy::{Act, DomainPolicy, PortPolicy, Security};
+use crate::switch::policy::{Action, DomainPolicy, PortPolicy, Security};
 use crossbeam::channel::Receiver;
 use std::sync::atomic::AtomicBool;
 
@@ -24,7 +24,7 @@ fn mac(n: u64) -> MacAddr {
 }
 
 fn securing(macs: &[MacAddr]) -> PortPolicy {
-    PortPolicy { security: Some(Security { macs: macs.to_vec(), act: Act::Enforce }), ..PortPolicy::default() }
+    PortPolicy { security: Some(Security { macs: macs.to_vec(), act: Action::Drop }), ..PortPolicy::default() }
 }
 
 impl Rig {
@@ -70,7 +70,7 @@ impl Rig {
 
     fn find(&self, domain: DomainId, mac: MacAddr) -> Option<Hit> {
         let fdb = &self.engine.fdb;
-        fdb.find_at(fdb.scatter(self.engine.fids.get(domain, 0).unwrap(), mac))
+        fdb.find_at(fdb.hash(self.engine.fids.get(domain, 0).unwrap(), mac))
     }
 
     /// Fills the table until it refuses some address, then looks for one that it refuses in the domain: both its buckets
@@ -226,7 +226,7 @@ fn a_secured_address_is_pinned_at_every_moment() {
         let look = scope.spawn(|| {
             let mut missing = 0u64;
             while !done.load(Ordering::Relaxed) {
-                missing += u64::from(fdb.find_at(fdb.scatter(key, mac(1))) != Some(Hit { port, kind: Kind::Sticky }));
+                missing += u64::from(fdb.find_at(fdb.hash(key, mac(1))) != Some(Hit { port, kind: Kind::Sticky }));
             }
             missing
         });

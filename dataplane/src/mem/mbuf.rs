@@ -72,7 +72,7 @@ pub(super) const NO_CHUNK: u32 = u32::MAX;
 pub struct Mbuf {
     /// Index of the first chunk; above it, from bit 32, bytes of the frame, all chunks together.
     frame: u64,
-    /// [`Place`], packed. Never 0, as no pool has the number 0: so `Option<Mbuf>` is two words as well.
+    /// [`SegmentLayout`], packed. Never 0, as no pool has the number 0: so `Option<Mbuf>` is two words as well.
     place: NonZeroU64,
 }
 
@@ -80,7 +80,7 @@ const _: () = assert!(size_of::<Mbuf>() == 16 && size_of::<Option<Mbuf>>() == 16
 
 /// What a token says besides chunk and length.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SegmentLayout {
     /// Where the frame begins in its first chunk.
     pub(super) off: u16,
     /// Bytes of it in the first chunk.
@@ -93,7 +93,7 @@ pub(super) struct Place {
     pub(super) offloaded: bool,
 }
 
-impl Place {
+impl SegmentLayout {
     #[inline(always)]
     fn pack(self) -> NonZeroU64 {
         let place = u64::from(self.off) << 16 | u64::from(self.seg_len) << 32;
@@ -115,7 +115,7 @@ impl Place {
 impl Mbuf {
     /// The caller guarantees M1.
     #[inline(always)]
-    pub(super) fn new(chunk: u32, len: u32, place: Place) -> Self {
+    pub(super) fn new(chunk: u32, len: u32, place: SegmentLayout) -> Self {
         Self { frame: u64::from(chunk) | u64::from(len) << 32, place: place.pack() }
     }
 
@@ -127,8 +127,8 @@ impl Mbuf {
     }
 
     #[inline(always)]
-    pub(super) fn place(&self) -> Place {
-        Place::unpack(self.place)
+    pub(super) fn place(&self) -> SegmentLayout {
+        SegmentLayout::unpack(self.place)
     }
 
     #[inline(always)]
@@ -138,7 +138,7 @@ impl Mbuf {
 
     /// Sets where the frame is and its length.
     #[inline(always)]
-    pub(super) fn set(&mut self, len: u32, place: Place) {
+    pub(super) fn set(&mut self, len: u32, place: SegmentLayout) {
         self.frame = u64::from(self.chunk()) | u64::from(len) << 32;
         self.place = place.pack();
     }

@@ -20,7 +20,7 @@ pub use cache::MempoolCache;
 pub use owner::{Lent, Owner};
 
 use super::arena::Arena;
-use super::mbuf::{Gso, Mbuf, NO_CHUNK, Offload, Place};
+use super::mbuf::{Gso, Mbuf, NO_CHUNK, Offload, SegmentLayout};
 use super::{CHUNK_SIZE, HEADROOM};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
@@ -144,7 +144,7 @@ impl Mempool {
     #[must_use]
     pub fn data<'a>(&'a self, mbuf: &'a Mbuf) -> &'a [u8] {
         self.check(mbuf);
-        let Place { off, seg_len, .. } = mbuf.place();
+        let SegmentLayout { off, seg_len, .. } = mbuf.place();
         // SAFETY: M2 (`&Mbuf` is a shared borrow of the only token), M4.
         unsafe { std::slice::from_raw_parts(self.arena.at(mbuf.chunk(), off.into()), seg_len.into()) }
     }
@@ -154,7 +154,7 @@ impl Mempool {
     #[allow(clippy::mut_from_ref, reason = "exclusive by the token, not by the pool (M2)")]
     pub fn data_mut<'a>(&'a self, mbuf: &'a mut Mbuf) -> &'a mut [u8] {
         self.check(mbuf);
-        let Place { off, seg_len, .. } = mbuf.place();
+        let SegmentLayout { off, seg_len, .. } = mbuf.place();
         // SAFETY: M2 (`&mut Mbuf` is an exclusive borrow of the only token), M4.
         unsafe { std::slice::from_raw_parts_mut(self.arena.at(mbuf.chunk(), off.into()), seg_len.into()) }
     }
@@ -228,7 +228,7 @@ impl Mempool {
     pub fn set_offload(&self, mbuf: &mut Mbuf, offload: Offload) {
         self.check(mbuf);
         let offloaded = offload != Offload::NONE;
-        mbuf.set(mbuf.len32(), Place { offloaded, ..mbuf.place() });
+        mbuf.set(mbuf.len32(), SegmentLayout { offloaded, ..mbuf.place() });
         if offloaded {
             // SAFETY: M2: `&mut Mbuf`.
             unsafe { (*self.meta[mbuf.chunk() as usize].get()).offload = offload };
@@ -240,7 +240,7 @@ impl Mempool {
     pub fn prepend<'a>(&'a self, mbuf: &'a mut Mbuf, n: u16) -> Option<&'a mut [u8]> {
         let place = mbuf.place();
         let off = place.off.checked_sub(n)?;
-        mbuf.set(mbuf.len32() + u32::from(n), Place { off, seg_len: place.seg_len + n, ..place });
+        mbuf.set(mbuf.len32() + u32::from(n), SegmentLayout { off, seg_len: place.seg_len + n, ..place });
         Some(self.data_mut(mbuf))
     }
 
@@ -260,7 +260,7 @@ impl Mempool {
         self.check(mbuf);
         let place = mbuf.place();
         let Some(seg_len) = place.seg_len.checked_sub(n) else { return false };
-        mbuf.set(mbuf.len32() - u32::from(n), Place { off: place.off + n, seg_len, ..place });
+        mbuf.set(mbuf.len32() - u32::from(n), SegmentLayout { off: place.off + n, seg_len, ..place });
         true
     }
 
@@ -271,7 +271,7 @@ impl Mempool {
         let room = CHUNK_SIZE - usize::from(place.off);
         let fits = place.segs == 1 && len <= room;
         let Some(seg_len) = u16::try_from(len).ok().filter(|_| fits) else { return false };
-        mbuf.set(seg_len.into(), Place { seg_len, ..place });
+        mbuf.set(seg_len.into(), SegmentLayout { seg_len, ..place });
         true
     }
 
@@ -311,7 +311,7 @@ impl Mempool {
             (meta.off, meta.len) = (tail.place().off, tail.place().seg_len);
         }
         let place = mbuf.place();
-        mbuf.set(mbuf.len32() + tail.len32(), Place { segs: place.segs + tail.place().segs, ..place });
+        mbuf.set(mbuf.len32() + tail.len32(), SegmentLayout { segs: place.segs + tail.place().segs, ..place });
         std::mem::forget(tail);
         Ok(())
     }
@@ -349,7 +349,7 @@ impl Mempool {
     fn token(&self, chunk: u32) -> Mbuf {
         #[allow(clippy::cast_possible_truncation, reason = "256 fits")]
         let off = HEADROOM as u16;
-        Mbuf::new(chunk, 0, Place { off, seg_len: 0, pool: self.id, segs: 1, offloaded: false })
+        Mbuf::new(chunk, 0, SegmentLayout { off, seg_len: 0, pool: self.id, segs: 1, offloaded: false })
     }
 
     fn meta(&self, chunk: u32) -> Meta {
@@ -365,7 +365,7 @@ impl Mempool {
     /// The chunks of a frame with the range of data in each.
     fn spans(&self, mbuf: &Mbuf) -> Spans<'_> {
         self.check(mbuf);
-        let Place { off, seg_len, segs, .. } = mbuf.place();
+        let SegmentLayout { off, seg_len, segs, .. } = mbuf.place();
         Spans { pool: self, next: Some(Span { chunk: mbuf.chunk(), off, len: seg_len }), left: segs }
     }
 }

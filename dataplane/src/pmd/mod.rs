@@ -106,19 +106,19 @@ impl Pmd {
     /// Called before the worker sleeps: false if there are frames already. Kernel-backed queues need nothing: their
     /// file descriptor is ready while frames wait.
     #[must_use]
-    pub fn doze(&mut self) -> bool {
+    pub fn prepare_sleep(&mut self) -> bool {
         match self {
-            Self::Ring(q) => q.doze(),
-            Self::Vhost(q) => q.doze(),
+            Self::Ring(q) => q.prepare_sleep(),
+            Self::Vhost(q) => q.prepare_sleep(),
             Self::AfXdp(_) | Self::Tap(_) | Self::Null(_) => true,
         }
     }
 
     /// Called after the worker slept.
-    pub fn up(&mut self) {
+    pub fn finish_sleep(&mut self) {
         match self {
-            Self::Ring(q) => q.up(),
-            Self::Vhost(q) => q.up(),
+            Self::Ring(q) => q.finish_sleep(),
+            Self::Vhost(q) => q.finish_sleep(),
             Self::AfXdp(_) | Self::Tap(_) | Self::Null(_) => {}
         }
     }

@@ -77,13 +77,13 @@ impl RingPmd {
         self.mine.as_fd()
     }
 
-    pub(super) fn doze(&mut self) -> bool {
+    pub(super) fn prepare_sleep(&mut self) -> bool {
         let rx = &self.rx;
-        self.mine.doze(|| !rx.is_empty())
+        self.mine.prepare_sleep(|| !rx.is_empty())
     }
 
-    pub(super) fn up(&mut self) {
-        self.mine.up();
+    pub(super) fn finish_sleep(&mut self) {
+        self.mine.finish_sleep();
         self.mine.clear();
     }
 

@@ -1,10 +1,10 @@
-//! What becomes of a frame in a learning domain of which more is asked than to learn and to flood: pure functions, in
+//! Verdicts on frames in a learning domain with policies: pure functions, in
 //! the order of net/bridge/br_input.c and br_forward.c. Each has its table test.
 
 use super::fdb::{Hit, Kind};
 use super::member::Member;
 use super::notice::Traffic;
-use super::policy::{Act, Vid};
+use super::policy::{Action, Vid};
 use crate::eth::MacAddr;
 use crate::port::PortId;
 use crate::stats::DropReason;
@@ -20,24 +20,24 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// A guard's word on a frame.
+/// A guard's verdict on a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guarded {
+pub enum GuardResult {
     /// Go on.
     Pass,
     /// It would be dropped, were the guard not to observe only.
-    Observed,
+    WouldDrop,
     /// Drop it.
     Drop(DropReason),
 }
 
-impl Guarded {
+impl GuardResult {
     /// What `act` makes of a violation.
     #[must_use]
-    pub fn violation(act: Act, reason: DropReason) -> Self {
+    pub fn violation(act: Action, reason: DropReason) -> Self {
         match act {
-            Act::Enforce => Self::Drop(reason),
-            Act::Observe => Self::Observed,
+            Action::Drop => Self::Drop(reason),
+            Action::Observe => Self::WouldDrop,
         }
     }
 }
@@ -59,12 +59,12 @@ pub fn admit(ingress: PortId, locked: bool, source: Option<Hit>) -> Result<(), D
 /// What port security says to a source address.
 #[inline]
 #[must_use]
-pub fn secure(member: &Member, source: MacAddr) -> Guarded {
+pub fn secure(member: &Member, source: MacAddr) -> GuardResult {
     if member.allows(source) {
-        return Guarded::Pass;
+        return GuardResult::Pass;
     }
-    let act = member.policy().security.as_ref().map_or(Act::Enforce, |security| security.act);
-    Guarded::violation(act, DropReason::Insecure)
+    let act = member.policy().security.as_ref().map_or(Action::Drop, |security| security.act);
+    GuardResult::violation(act, DropReason::Insecure)
 }
 
 /// A unicast frame, by what the FDB says of its destination.
@@ -226,11 +226,12 @@ mod tests {
     fn security_table() {
         let (mine, other) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
         let with = |security| Member::new(DomainId(0), &PortPolicy { security, ..PortPolicy::default() });
-        assert_eq!(secure(&with(None), other), Guarded::Pass);
-        for (act, violation) in [(Act::Enforce, Guarded::Drop(DropReason::Insecure)), (Act::Observe, Guarded::Observed)]
+        assert_eq!(secure(&with(None), other), GuardResult::Pass);
+        for (act, violation) in
+            [(Action::Drop, GuardResult::Drop(DropReason::Insecure)), (Action::Observe, GuardResult::WouldDrop)]
         {
             let member = with(Some(Security { macs: vec![mine], act }));
-            assert_eq!((secure(&member, mine), secure(&member, other)), (Guarded::Pass, violation));
+            assert_eq!((secure(&member, mine), secure(&member, other)), (GuardResult::Pass, violation));
         }
     }
 }

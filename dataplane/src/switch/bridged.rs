@@ -1,11 +1,11 @@
-//! A burst through a learning domain of which something is asked: VLANs, port flags, guards, mirrors, snooping. The
-//! verdicts are in [`bridge`]; here is the order in which they are asked for, which is the kernel's.
+//! A burst through a learning domain with policies: VLANs, port flags, guards, mirrors, snooping. The verdicts are in
+//! [`bridge`]; here is their order, which is the kernel's.
 
-use super::bridge::{self, Guarded, Verdict};
+use super::bridge::{self, GuardResult, Verdict};
 use super::deliver::Delivery;
-use super::fdb::{Fdb, Hit, Kind, Scattered};
-use super::gate::{Gate, Memory};
-use super::guard::Move;
+use super::fdb::{Fdb, HashedKey, Hit, Kind};
+use super::gate::{Gate, WorkerState};
+use super::guard::MoveResult;
 use super::member::Member;
 use super::notice::{Notice, Traffic};
 use super::policy::Learning;
@@ -26,11 +26,11 @@ struct Header {
     src: MacAddr,
     dst: MacAddr,
     tagging: Tagging,
-    from: Scattered,
-    to: Scattered,
+    from: HashedKey,
+    to: HashedKey,
 }
 
-/// A port, and what is asked of it.
+/// A port and its policy.
 type To<'t> = (PortId, &'t Member);
 
 /// What decides about frames from one port.
@@ -45,11 +45,11 @@ pub(super) struct Bridged<'a> {
 
 impl Bridged<'_> {
     /// Switches a burst; empties it.
-    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, state: &mut WorkerState<'_>) {
         let mut facts = Facts::new();
         headers(burst, out.lanes.mem.pool(), &mut facts, |pool, mbuf| self.facts(pool, mbuf));
         for (mbuf, facts) in burst.drain(..).zip(facts) {
-            self.switch(mbuf, facts, out, memory);
+            self.switch(mbuf, facts, out, state);
         }
     }
 
@@ -76,7 +76,7 @@ impl Bridged<'_> {
         }
         let tagging = self.gate.member.vlans.as_ref().map_or(Ok(Tagging::NONE), |vlans| vlans.classify(head))?;
         let fid = self.domain.fids.get(tagging.vid).ok_or(DropReason::VlanDenied)?;
-        let (from, to) = (self.fdb.scatter(fid, src), self.fdb.scatter(fid, dst));
+        let (from, to) = (self.fdb.hash(fid, src), self.fdb.hash(fid, dst));
         self.fdb.prefetch_at(from);
         if !dst.is_multicast() {
             self.fdb.prefetch_at(to);
@@ -84,7 +84,13 @@ impl Bridged<'_> {
         Ok(Header { src, dst, tagging, from, to })
     }
 
-    fn switch(&self, mbuf: Mbuf, facts: Result<Header, DropReason>, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+    fn switch(
+        &self,
+        mbuf: Mbuf,
+        facts: Result<Header, DropReason>,
+        out: &mut Delivery<'_>,
+        state: &mut WorkerState<'_>,
+    ) {
         out.begin();
         if self.gate.member.rx_mirrors() != 0 && self.gate.member.closed().is_none() {
             out.mirror(&mbuf, self.gate.member.rx_mirrors());
@@ -93,7 +99,7 @@ impl Bridged<'_> {
             Ok(facts) => facts,
             Err(reason) => {
                 if reason == DropReason::LoopProbe {
-                    self.report_loop(&mbuf, out, memory);
+                    self.report_loop(&mbuf, out, state);
                 }
                 return out.drop_at(self.gate.ingress, reason, mbuf);
             }
@@ -102,7 +108,7 @@ impl Bridged<'_> {
         if mirrors != 0 {
             out.mirror(&mbuf, mirrors);
         }
-        match self.decide(&facts, &mbuf, out, memory) {
+        match self.decide(&facts, &mbuf, out, state) {
             Ok(Some(to)) => out.send_to(to, mbuf, facts.tagging),
             Ok(None) => {
                 if let Err(mbuf) = out.send_all(mbuf, facts.tagging) {
@@ -116,12 +122,12 @@ impl Bridged<'_> {
     /// Tells control of a probe that came home; it decides which port to block, for all workers. Not a notice: those
     /// are limited, and a loop alone uses the limit up.
     #[cold]
-    fn report_loop(&self, mbuf: &Mbuf, out: &Delivery<'_>, memory: &mut Memory<'_>) {
+    fn report_loop(&self, mbuf: &Mbuf, out: &Delivery<'_>, state: &mut WorkerState<'_>) {
         let (port, now) = (self.gate.ingress, self.gate.now);
         if let Some(sent) = probe::sender(self.probe_id, out.lanes.mem.pool().data(mbuf))
-            && memory.guards.is_new_loop(port.index(), now)
+            && state.guards.is_new_loop(port.index(), now)
         {
-            *memory.returned = Some(Returned { port, sent });
+            *state.returned = Some(Returned { port, sent });
         }
     }
 
@@ -132,9 +138,9 @@ impl Bridged<'_> {
         facts: &Header,
         mbuf: &Mbuf,
         out: &mut Delivery<'t>,
-        memory: &mut Memory<'_>,
+        state: &mut WorkerState<'_>,
     ) -> Result<Option<To<'t>>, DropReason> {
-        self.source(facts, memory)?;
+        self.source(facts, state)?;
         let topology = out.topology;
         let (verdict, member) = if facts.dst.is_multicast() {
             (bridge::group(facts.dst, self.gate.member.policy().control.pass(facts.dst)), None)
@@ -150,9 +156,9 @@ impl Bridged<'_> {
             }
             (Verdict::To(_), None) => Err(DropReason::PortGone),
             (Verdict::Flood(traffic), _) => {
-                self.gate.storm(traffic, memory)?;
+                self.gate.storm(traffic, state)?;
                 match &self.domain.mdb {
-                    Some(mdb) if traffic == Traffic::Multicast => self.multicast(facts, mbuf, mdb, out, memory)?,
+                    Some(mdb) if traffic == Traffic::Multicast => self.multicast(facts, mbuf, mdb, out, state)?,
                     _ => self.flood(traffic, facts, out),
                 }
                 Ok(None)
@@ -176,10 +182,10 @@ impl Bridged<'_> {
         mbuf: &Mbuf,
         mdb: &Mdb,
         out: &mut Delivery<'_>,
-        memory: &mut Memory<'_>,
+        state: &mut WorkerState<'_>,
     ) -> Result<(), DropReason> {
         let vlan = facts.tagging.vid;
-        let members = match mdb.reach(vlan, self.class(facts, mbuf, out, memory)?) {
+        let members = match mdb.reach(vlan, self.class(facts, mbuf, out, state)?) {
             Reach::All => {
                 self.flood(Traffic::Multicast, facts, out);
                 return Ok(());
@@ -204,10 +210,10 @@ impl Bridged<'_> {
         facts: &Header,
         mbuf: &Mbuf,
         out: &Delivery<'_>,
-        memory: &mut Memory<'_>,
+        state: &mut WorkerState<'_>,
     ) -> Result<Class, DropReason> {
         let (domain, port, vlan) = (self.gate.member.domain, self.gate.ingress, facts.tagging.vid);
-        let Memory { guards, heard, .. } = memory;
+        let WorkerState { guards, heard, .. } = state;
         let mut tell = |said| {
             if !heard.is_full() && guards.hear(port.index(), self.gate.cycles) {
                 heard.push(Heard { domain, port, vlan, said });
@@ -224,38 +230,38 @@ impl Bridged<'_> {
 
     /// Whether the source may send here, and what is learned from it.
     #[inline]
-    fn source(&self, facts: &Header, memory: &mut Memory<'_>) -> Result<(), DropReason> {
-        self.gate.secure(facts.src, facts.tagging.vid, memory)?;
+    fn source(&self, facts: &Header, state: &mut WorkerState<'_>) -> Result<(), DropReason> {
+        self.gate.secure(facts.src, facts.tagging.vid, state)?;
         let locked = self.gate.member.bridge.locked;
         if locked || self.domain.filters || self.learning.moves.is_some() {
             let known = self.fdb.find_at(facts.from);
             bridge::admit(self.gate.ingress, locked, known)?;
-            self.damp(facts, known, memory)?;
+            self.damp(facts, known, state)?;
         }
         if self.gate.member.bridge.learning && self.domain.learns() {
             let learned = self.fdb.learn_at(facts.from, self.gate.ingress, self.gate.now);
             if learned.is_news() {
-                memory.notices.learned(self.gate.now, learned, facts.src, facts.tagging.vid, self.gate.ingress);
+                state.notices.learned(self.gate.now, learned, facts.src, facts.tagging.vid, self.gate.ingress);
             }
         }
         Ok(())
     }
 
-    /// The move guard's word on a source that is known elsewhere.
-    fn damp(&self, facts: &Header, known: Option<Hit>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+    /// The move guard's verdict on a source that is known elsewhere.
+    fn damp(&self, facts: &Header, known: Option<Hit>, state: &mut WorkerState<'_>) -> Result<(), DropReason> {
         let elsewhere = |hit: &Hit| hit.port != self.gate.ingress && matches!(hit.kind, Kind::Learned | Kind::Static);
         let (Some(guard), Some(hit)) = (&self.learning.moves, known.filter(elsewhere)) else { return Ok(()) };
-        let word = memory.guards.moves(facts.from, guard, self.gate.now);
-        if word == Move::Go {
+        let result = state.guards.moves(facts.from, guard, self.gate.now);
+        if result == MoveResult::Allowed {
             return Ok(());
         }
-        let guarded = Guarded::violation(guard.act, DropReason::MacMove);
-        if word == Move::Caught {
-            let (mac, vlan, observed) = (facts.src, facts.tagging.vid, guarded == Guarded::Observed);
+        let guarded = GuardResult::violation(guard.act, DropReason::MacMove);
+        if result == MoveResult::Exceeded {
+            let (mac, vlan, observed) = (facts.src, facts.tagging.vid, guarded == GuardResult::WouldDrop);
             let notice = Notice::Flapping { mac, vlan, from: hit.port, to: self.gate.ingress, observed };
-            memory.notices.tell(self.gate.now, notice);
+            state.notices.tell(self.gate.now, notice);
         }
-        self.gate.obey(guarded)
+        self.gate.apply(guarded)
     }
 
     fn flood(&self, traffic: Traffic, facts: &Header, out: &mut Delivery<'_>) {

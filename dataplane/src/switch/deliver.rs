@@ -1,5 +1,5 @@
-//! Pass 2 where more is asked than to learn and to flood: frames get the tag their egress port wants, mirrors get their
-//! copies, and what comes to nothing is freed and counted.
+//! Pass 2 of domains with policies: frames get the tag of their egress port, mirrors get their copies, and a frame without
+//! a destination is freed and counted.
 
 use super::member::Member;
 use super::tag;
@@ -53,7 +53,7 @@ impl Lanes<'_> {
     }
 }
 
-/// Where frames of a burst go to, where more is asked.
+/// Where frames of a burst go to, in a domain with policies.
 pub(super) struct Delivery<'a> {
     pub(super) lanes: Lanes<'a>,
     pub(super) topology: &'a Topology,

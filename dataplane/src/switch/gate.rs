@@ -1,7 +1,7 @@
-//! What every frame of a port with a policy goes through, whatever the mode of its domain: is the port open, may the
-//! source send here, is it too much of a kind.
+//! Checks on every frame of a port with a policy, whatever the mode of its domain: may the source send here, and is it
+//! more of its kind than storm control allows.
 
-use super::bridge::{self, Guarded};
+use super::bridge::{self, GuardResult};
 use super::guard::Guards;
 use super::member::Member;
 use super::notice::{Notice, Notices, Traffic};
@@ -25,8 +25,8 @@ pub(super) struct Gate<'a> {
     pub(super) cycles: u64,
 }
 
-/// What a worker remembers from frame to frame.
-pub(super) struct Memory<'a> {
+/// A worker's state that outlives a frame.
+pub(super) struct WorkerState<'a> {
     pub(super) guards: &'a mut Guards,
     pub(super) notices: &'a mut Notices,
     /// Membership messages for control.
@@ -35,28 +35,28 @@ pub(super) struct Memory<'a> {
     pub(super) returned: &'a mut Option<Returned>,
 }
 
-/// Membership messages a worker keeps until it has passed them on; what more there is in a burst is lost, and said
-/// again by the hosts.
+/// Membership messages a worker keeps until it has passed them on; what more there is in a burst is lost; the hosts
+/// send it again.
 pub(super) const MAX_HEARD: usize = 256;
 
 impl Gate<'_> {
-    /// Port security's word on a source.
+    /// Port security's verdict on a source.
     #[inline]
-    pub(super) fn secure(&self, mac: MacAddr, vlan: Vid, memory: &mut Memory<'_>) -> Result<(), DropReason> {
-        let word = bridge::secure(self.member, mac);
-        if word == Guarded::Pass {
+    pub(super) fn secure(&self, mac: MacAddr, vlan: Vid, state: &mut WorkerState<'_>) -> Result<(), DropReason> {
+        let result = bridge::secure(self.member, mac);
+        if result == GuardResult::Pass {
             return Ok(());
         }
-        let (port, observed) = (self.ingress, word == Guarded::Observed);
-        memory.notices.tell(self.now, Notice::Insecure { port, mac, vlan, observed });
-        self.obey(word)
+        let (port, observed) = (self.ingress, result == GuardResult::WouldDrop);
+        state.notices.tell(self.now, Notice::Insecure { port, mac, vlan, observed });
+        self.apply(result)
     }
 
-    /// Storm control's word on a frame that is to be copied to many.
+    /// Storm control's verdict on a frame that is to be copied to many.
     #[inline]
-    pub(super) fn storm(&self, traffic: Traffic, memory: &mut Memory<'_>) -> Result<(), DropReason> {
+    pub(super) fn storm(&self, traffic: Traffic, state: &mut WorkerState<'_>) -> Result<(), DropReason> {
         let port = self.ingress;
-        if memory.guards.calm(port.index(), &self.member.paces, traffic, self.cycles) {
+        if state.guards.calm(port.index(), &self.member.paces, traffic, self.cycles) {
             return Ok(());
         }
         let reason = match traffic {
@@ -64,23 +64,23 @@ impl Gate<'_> {
             Traffic::Multicast => DropReason::StormMulticast,
             Traffic::UnknownUnicast => DropReason::StormUnknown,
         };
-        let word = Guarded::violation(self.member.policy().storm.act, reason);
-        if memory.guards.is_news(port.index(), traffic, self.now) {
-            let observed = word == Guarded::Observed;
-            memory.notices.tell(self.now, Notice::Storm { port, of: traffic, observed });
+        let result = GuardResult::violation(self.member.policy().storm.act, reason);
+        if state.guards.is_news(port.index(), traffic, self.now) {
+            let observed = result == GuardResult::WouldDrop;
+            state.notices.tell(self.now, Notice::Storm { port, of: traffic, observed });
         }
-        self.obey(word)
+        self.apply(result)
     }
 
-    /// Does what a guard says, or counts what it would have.
-    pub(super) fn obey(&self, word: Guarded) -> Result<(), DropReason> {
-        match word {
-            Guarded::Pass => Ok(()),
-            Guarded::Observed => {
+    /// Applies a guard's verdict; counts the frame if the guard only observes.
+    pub(super) fn apply(&self, result: GuardResult) -> Result<(), DropReason> {
+        match result {
+            GuardResult::Pass => Ok(()),
+            GuardResult::WouldDrop => {
                 self.counters.observed.add(1);
                 Ok(())
             }
-            Guarded::Drop(reason) => Err(reason),
+            GuardResult::Drop(reason) => Err(reason),
         }
     }
 }

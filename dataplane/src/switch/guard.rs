@@ -1,6 +1,6 @@
-//! What guards remember: one copy per worker, of the traffic that this worker sees.
+//! State of the guards: one copy per worker, of the traffic that this worker sees.
 
-use super::fdb::Scattered;
+use super::fdb::HashedKey;
 use super::notice::Traffic;
 use super::policy::{MoveGuard, Rate, Storm};
 use crate::lcore;
@@ -56,7 +56,7 @@ impl Paces {
     }
 }
 
-/// What storm control remembers of a port.
+/// State of storm control for a port.
 #[derive(Debug, Clone, Copy, Default)]
 struct PortState {
     /// When the next frame of each kind would be on time.
@@ -74,7 +74,7 @@ struct PortState {
 /// How often an address has moved of late.
 #[derive(Debug, Clone, Copy)]
 struct Flap {
-    key: Option<Scattered>,
+    key: Option<HashedKey>,
     since: u32,
     moves: u32,
     held_until: u32,
@@ -84,14 +84,14 @@ impl Flap {
     const CALM: Self = Self { key: None, since: 0, moves: 0, held_until: 0 };
 }
 
-/// What the move guard says.
+/// The verdict of the move guard on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
+pub(super) enum MoveResult {
     /// It may move.
-    Go,
-    /// It may not, from now on.
-    Caught,
-    /// It still may not.
+    Allowed,
+    /// It moved too often, just now: it is held from here on.
+    Exceeded,
+    /// It is still held.
     Held,
 }
 
@@ -155,7 +155,7 @@ impl Guards {
     }
 
     /// Forgets the moves of the addresses that are `gone`, and holds them no longer.
-    pub(super) fn forget_moves(&mut self, gone: impl Fn(Scattered) -> bool) {
+    pub(super) fn forget_moves(&mut self, gone: impl Fn(HashedKey) -> bool) {
         for flap in &mut self.flaps {
             if flap.key.is_some_and(&gone) {
                 *flap = Flap::CALM;
@@ -164,23 +164,23 @@ impl Guards {
     }
 
     /// Counts a move of a station and says whether it may.
-    pub(super) fn moves(&mut self, key: Scattered, guard: &MoveGuard, now_s: u32) -> Move {
+    pub(super) fn moves(&mut self, key: HashedKey, guard: &MoveGuard, now_s: u32) -> MoveResult {
         let flap = &mut self.flaps[key.index(FLAPS)];
         if flap.key != Some(key) {
             *flap = Flap { key: Some(key), since: now_s, ..Flap::CALM };
         }
         if flap.held_until > now_s {
-            return Move::Held;
+            return MoveResult::Held;
         }
         if now_s.saturating_sub(flap.since) >= seconds(guard.window) {
             (flap.since, flap.moves) = (now_s, 0);
         }
         flap.moves += 1;
         if flap.moves <= guard.moves {
-            return Move::Go;
+            return MoveResult::Allowed;
         }
         *flap = Flap { moves: 0, since: now_s, held_until: now_s.saturating_add(seconds(guard.hold)), ..*flap };
-        Move::Caught
+        MoveResult::Exceeded
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::eth::MacAddr;
     use crate::switch::fdb::{Fdb, Fid};
-    use crate::switch::policy::Act;
+    use crate::switch::policy::Action;
     use std::time::Duration;
 
     fn passed(pace: Pace, due: &mut u64, at: u64, frames: usize) -> usize {
@@ -257,13 +257,13 @@ mod tests {
     #[test]
     fn an_address_that_moves_too_often_is_held_for_a_while() {
         let second = Duration::from_secs(1);
-        let guard = MoveGuard { moves: 3, window: 5 * second, hold: 10 * second, act: Act::Enforce };
+        let guard = MoveGuard { moves: 3, window: 5 * second, hold: 10 * second, act: Action::Drop };
         let (mut guards, fdb) = (Guards::new(), Fdb::new(100));
-        let key = |n: u64| fdb.scatter(Fid::new(0).unwrap(), MacAddr::from_u64(n));
+        let key = |n: u64| fdb.hash(Fid::new(0).unwrap(), MacAddr::from_u64(n));
         let mut at = |now| guards.moves(key(1), &guard, now);
-        assert_eq!([at(1), at(2), at(3)], [Move::Go; 3]);
-        assert_eq!([at(4), at(4), at(13)], [Move::Caught, Move::Held, Move::Held]);
-        assert_eq!([at(14), at(20), at(26), at(32)], [Move::Go; 4], "slowly it may move for ever");
-        assert_eq!(guards.moves(key(2), &guard, 4), Move::Go, "another station");
+        assert_eq!([at(1), at(2), at(3)], [MoveResult::Allowed; 3]);
+        assert_eq!([at(4), at(4), at(13)], [MoveResult::Exceeded, MoveResult::Held, MoveResult::Held]);
+        assert_eq!([at(14), at(20), at(26), at(32)], [MoveResult::Allowed; 4], "slowly it may move for ever");
+        assert_eq!(guards.moves(key(2), &guard, 4), MoveResult::Allowed, "another station");
     }
 }

@@ -189,7 +189,7 @@ impl Table {
         to.extend(self.host); // R7
     }
 
-    /// Why nobody here gets it, where there is a reason of its own.
+    /// Why no device gets it, where there is a reason of its own.
     fn unicast_rx(&self, frame: &Frame, to: &mut Vec<PortId>) -> Option<DropReason> {
         if let Some(passthru) = self.passthru {
             let device = &self.devices[passthru];
@@ -239,7 +239,7 @@ impl Table {
         self.extensions.host_reach && self.host.is_some() && self.host_macs.contains_key(&frame.dst.to_u64())
     }
 
-    /// A frame of the lower device's own stack: no device of it is asked, so it goes to the wire.
+    /// A frame of the lower device's own stack: it goes to the wire, whatever devices there are.
     fn host_tx(&self, frame: &Frame, to: &mut Vec<PortId>) -> Result<(), DropReason> {
         let owner = self.owner(frame.dst);
         match owner.filter(|device| self.extensions.host_reach && device.mode != SOURCE) {
@@ -260,7 +260,7 @@ impl Table {
         to.extend(self.devices.iter().filter(wants).map(|device| device.port));
     }
 
-    /// Every device of these modes that listens to what is nobody's, but one.
+    /// Every device of these modes that takes frames for unknown addresses, but one.
     fn unknown(&self, modes: u8, except: Option<PortId>, to: &mut Vec<PortId>) {
         let listens = self.devices.iter().filter(|device| device.promisc_rx);
         let wants = |device: &&Device| device.up && device.mode & modes != 0 && except != Some(device.port);

@@ -77,7 +77,7 @@ impl Member {
         self.secured.as_ref().is_none_or(|allowed| allowed.contains_key(&source.to_u64()))
     }
 
-    /// What is asked of it.
+    /// Its policy.
     #[must_use]
     pub fn policy(&self) -> &PortPolicy {
         &self.policy
@@ -126,7 +126,7 @@ impl Member {
         self.tx_mirrors
     }
 
-    /// Whether it is asked nothing but to learn and to flood.
+    /// Whether it learns and floods, and has no other policy.
     pub(super) fn is_plain(&self) -> bool {
         let usual = PortPolicy { fdb_limit: self.policy.fdb_limit, router: RouterPort::Auto, ..PortPolicy::default() };
         *self.policy == usual && self.rx_mirrors | self.tx_mirrors == 0

@@ -4,7 +4,7 @@
 //! an egress lane, flood, or free and count). Each worker has its own `Switch`; the [`Fdb`] is shared and lock-free;
 //! ports and domains reach every worker by message.
 //!
-//! There are three ways through, by domain: `plain` for learning domains of which nothing more is asked; `bridged` for
+//! There are three ways through, by domain: `plain` for learning domains without policies; `bridged` for
 //! those with VLANs, port flags, guards, mirrors or snooping; `macvlan`. Their verdicts are pure functions ([`verdict`],
 //! [`bridge`], [`macvlan`]) over what [`policy`] says; `deliver` and `tag` act.
 //!
@@ -46,7 +46,7 @@ use arrayvec::ArrayVec;
 use bridged::Bridged;
 use deliver::{Delivery, Lanes};
 use fdb::Fdb;
-use gate::{Gate, MAX_HEARD, Memory};
+use gate::{Gate, MAX_HEARD, WorkerState};
 use guard::Guards;
 use notice::Notices;
 use owned::Owned;
@@ -119,7 +119,7 @@ impl Switch {
         &self.topology
     }
 
-    /// Whether there is something to tell.
+    /// Whether there is something to pass on to control.
     #[inline]
     #[must_use]
     pub fn has_notices(&self) -> bool {
@@ -181,19 +181,19 @@ impl Switch {
         }
     }
 
-    /// The same where more is asked than to learn and to flood.
+    /// The same for ports and domains with policies.
     #[inline(never)]
     fn forward_policed(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
         let Self { topology, fdb, egress, now, cycles, notices, guards, targets, heard, returned, probe_id } = self;
         let Some((member, domain)) = topology.ingress(ingress) else { return };
         let mut out = Delivery::new(Lanes { egress, mem, ports }, topology, targets, domain.max_len);
         let gate = Gate { ingress, member, counters: &ports[ingress.index()], now: *now, cycles: *cycles };
-        let mut memory = Memory { guards, notices, heard, returned };
-        match &domain.engine {
+        let mut state = WorkerState { guards, notices, heard, returned };
+        match &domain.forwarding {
             Forwarding::Learning(learning) => {
-                Bridged { gate, domain, learning, fdb, probe_id: *probe_id }.forward(burst, &mut out, &mut memory);
+                Bridged { gate, domain, learning, fdb, probe_id: *probe_id }.forward(burst, &mut out, &mut state);
             }
-            Forwarding::Macvlan(table) => Owned { gate, domain, table }.forward(burst, &mut out, &mut memory),
+            Forwarding::Macvlan(table) => Owned { gate, domain, table }.forward(burst, &mut out, &mut state),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the switch has to tell people: who did what where. Bounded: a worker keeps a few per second and counts the rest.
+//! Events for people: which station or port did what. Bounded: a worker passes on a few per second and counts the rest.
 
 use super::fdb::Learn;
 use super::policy::Vid;

@@ -1,7 +1,7 @@
 //! A burst through a domain of mode macvlan; the verdicts are in [`macvlan`].
 
 use super::deliver::Delivery;
-use super::gate::{Gate, Memory};
+use super::gate::{Gate, WorkerState};
 use super::macvlan::{Frame, Table};
 use super::notice::Traffic;
 use super::policy::Role;
@@ -24,11 +24,11 @@ pub(super) struct Owned<'a> {
 
 impl Owned<'_> {
     /// Switches a burst; empties it.
-    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+    pub(super) fn forward(&self, burst: &mut Burst, out: &mut Delivery<'_>, state: &mut WorkerState<'_>) {
         let mut frames = Facts::new();
         headers(burst, out.lanes.mem.pool(), &mut frames, |pool, mbuf| self.frame(pool, mbuf));
         for (mbuf, frame) in burst.drain(..).zip(frames) {
-            self.switch(mbuf, frame, out, memory);
+            self.switch(mbuf, frame, out, state);
         }
     }
 
@@ -49,7 +49,13 @@ impl Owned<'_> {
         Ok(Frame { dst, src: hdr.src(), mac_control: hdr.ethertype() == MAC_CONTROL })
     }
 
-    fn switch(&self, mbuf: Mbuf, frame: Result<Frame, DropReason>, out: &mut Delivery<'_>, memory: &mut Memory<'_>) {
+    fn switch(
+        &self,
+        mbuf: Mbuf,
+        frame: Result<Frame, DropReason>,
+        out: &mut Delivery<'_>,
+        state: &mut WorkerState<'_>,
+    ) {
         out.begin();
         let Gate { ingress, member, .. } = self.gate;
         if let Some(reason) = member.closed() {
@@ -59,7 +65,7 @@ impl Owned<'_> {
         if mirrors != 0 {
             out.mirror(&mbuf, mirrors);
         }
-        let decided = frame.and_then(|frame| self.decide(&frame, out, memory));
+        let decided = frame.and_then(|frame| self.decide(&frame, out, state));
         let mbuf = match decided {
             Ok(()) => out.send_all(mbuf, Tagging::NONE),
             Err(reason) => return out.drop_at(ingress, reason, mbuf),
@@ -70,14 +76,14 @@ impl Owned<'_> {
     }
 
     #[inline]
-    fn decide(&self, frame: &Frame, out: &mut Delivery<'_>, memory: &mut Memory<'_>) -> Result<(), DropReason> {
-        self.gate.secure(frame.src, 0, memory)?;
+    fn decide(&self, frame: &Frame, out: &mut Delivery<'_>, state: &mut WorkerState<'_>) -> Result<(), DropReason> {
+        self.gate.secure(frame.src, 0, state)?;
         if frame.dst.is_multicast() {
             let broadcast = frame.dst == MacAddr::BROADCAST;
-            self.gate.storm(if broadcast { Traffic::Broadcast } else { Traffic::Multicast }, memory)?;
+            self.gate.storm(if broadcast { Traffic::Broadcast } else { Traffic::Multicast }, state)?;
         }
         let role = &self.gate.member.policy().role;
-        if self.is_too_much(role, frame, memory) {
+        if self.is_too_much(role, frame, state) {
             return self.overflow(frame, out);
         }
         self.table.verdict((self.gate.ingress, role), frame, out.targets)?;
@@ -92,9 +98,9 @@ impl Owned<'_> {
     }
 
     /// Whether the frame is more multicast from the wire than the devices' queues would hold.
-    fn is_too_much(&self, role: &Role, frame: &Frame, memory: &mut Memory<'_>) -> bool {
+    fn is_too_much(&self, role: &Role, frame: &Frame, state: &mut WorkerState<'_>) -> bool {
         let port = self.gate.ingress.index();
-        self.table.is_queued(role, frame) && !memory.guards.queue(port, self.table.broadcast_pace(), self.gate.cycles)
+        self.table.is_queued(role, frame) && !state.guards.queue(port, self.table.broadcast_pace(), self.gate.cycles)
     }
 
     /// Counts a copy that was not made, and lets the others have theirs.

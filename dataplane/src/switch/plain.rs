@@ -1,7 +1,7 @@
 //! A burst through a plain domain: learn, look up, flood what is unknown. The short path, and the usual one.
 
 use super::deliver::Lanes;
-use super::fdb::{Fdb, Fid, Scattered};
+use super::fdb::{Fdb, Fid, HashedKey};
 use super::member::Member;
 use super::notice::Notices;
 use super::topology::{Domain, Topology};
@@ -16,11 +16,11 @@ use crate::stats::DropReason;
 enum Parsed {
     Drop(DropReason),
     Group {
-        src: Scattered,
+        src: HashedKey,
     },
     Unicast {
-        src: Scattered,
-        dst: Scattered,
+        src: HashedKey,
+        dst: HashedKey,
     },
     /// What the frame before it was, which is unicast and has both its addresses.
     Again,
@@ -86,10 +86,10 @@ impl Plain<'_> {
             return Parsed::Again;
         }
         let fid = self.domain.fids.base();
-        let src = self.scatter(fid, src);
+        let src = self.hash(fid, src);
         if !dst.is_multicast() {
             *before = addresses;
-            Parsed::Unicast { src, dst: self.scatter(fid, dst) }
+            Parsed::Unicast { src, dst: self.hash(fid, dst) }
         } else if dst == MacAddr::PAUSE {
             // Not even learned from (br_handle_frame).
             Parsed::Drop(DropReason::Pause)
@@ -99,8 +99,8 @@ impl Plain<'_> {
     }
 
     #[inline]
-    fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
-        let key = self.fdb.scatter(fid, mac);
+    fn hash(&self, fid: Fid, mac: MacAddr) -> HashedKey {
+        let key = self.fdb.hash(fid, mac);
         self.fdb.prefetch_at(key);
         key
     }
@@ -135,7 +135,7 @@ impl Plain<'_> {
     }
 
     #[inline]
-    fn learn(&self, learns: bool, src: Scattered, notices: &mut Notices) {
+    fn learn(&self, learns: bool, src: HashedKey, notices: &mut Notices) {
         if learns {
             let learned = self.fdb.learn_at(src, self.ingress, self.now);
             if learned.is_news() {

@@ -1,4 +1,4 @@
-//! What is asked of ports and domains, as plain data: control writes it, [`check`](PolicyError) refuses contradictions,
+//! Policies of ports and domains, as plain data: control writes it, [`check`](PolicyError) refuses contradictions,
 //! and each worker compiles it into what its verdicts read ([`topology`](super::Topology)).
 //!
 //! Everything here is off by default: a port with [`PortPolicy::default`] in a learning domain learns, floods and looks
@@ -11,7 +11,7 @@ mod protocols;
 mod vlan;
 
 pub use check::PolicyError;
-pub use guard::{Act, LoopGuard, MoveGuard, Rate, Security, Storm};
+pub use guard::{Action, LoopGuard, MoveGuard, Rate, Security, Storm};
 pub use mirror::{MAX_MIRRORS, Mirror, MirrorSource};
 pub use protocols::ControlProtocols;
 pub use vlan::{TagProtocol, Vid, VidSet, VlanPolicy};
@@ -19,7 +19,7 @@ pub use vlan::{TagProtocol, Vid, VidSet, VlanPolicy};
 use crate::eth::MacAddr;
 use std::time::Duration;
 
-/// What is asked of a port.
+/// The policy of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPolicy {
     /// Administratively up. A port that is down takes nothing and sends nothing.
@@ -72,7 +72,7 @@ pub enum Role {
     Macvlan(MacvlanPort),
     /// The wire under all macvlan devices; one per domain.
     Uplink,
-    /// The lower device's own stack; at most one per domain. Frames for nobody else end here.
+    /// The lower device's own stack; at most one per domain. Frames for unknown addresses end here.
     Host {
         /// Its addresses: what [`MacvlanDomain::host_reach`] needs to know.
         macs: Vec<MacAddr>,
@@ -93,7 +93,7 @@ pub struct BridgePort {
     pub learning: bool,
     /// Unicast frames to unknown addresses leave here.
     pub flood: bool,
-    /// Multicast frames that nobody is known to have asked for leave here.
+    /// Multicast frames whose group has no known member leave here.
     pub mcast_flood: bool,
     /// Broadcast frames leave here.
     pub bcast_flood: bool,
@@ -122,16 +122,16 @@ impl Default for BridgePort {
 /// A macvlan device (drivers/net/macvlan.c).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MacvlanPort {
-    /// Who may talk to it.
+    /// Which ports reach it.
     pub mode: MacvlanMode,
     /// The addresses it owns, the first its own; not looked at in mode passthru, which takes every address.
     pub macs: Vec<MacAddr>,
-    /// A frame that matched a source list goes to nobody else (MACVLAN_FLAG_NODST).
+    /// A frame that matched a source list goes to no other device (MACVLAN_FLAG_NODST).
     pub nodst: bool,
     /// Multicast frames from the wire that are copied per millisecond, the largest of all devices of the domain; 0:
     /// none. The kernel queues so many (IFLA_MACVLAN_BC_QUEUE_LEN); here nothing waits, so it is a rate.
     pub bc_queue_len: u32,
-    /// Extension: unicast frames for nobody are delivered here too (a VM with addresses of its own).
+    /// Extension: unicast frames for unknown addresses are delivered here too (a VM with addresses of its own).
     pub promisc_rx: bool,
 }
 
@@ -173,7 +173,7 @@ pub enum RouterPort {
     Never,
 }
 
-/// What is asked of a domain.
+/// The policy of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainPolicy {
     /// How frames find their port.

@@ -1,7 +1,7 @@
 //! Loop probes: frames that a port sends now and then, and that must not come home.
 //!
-//! A probe goes to a group address that is nobody's, so that other switches flood it. It carries a number that only
-//! this process knows: nobody can make one, and whoever sends one back that it was sent blocks its own port and no other.
+//! A probe goes to a group address that no protocol uses, so that other switches flood it. It carries a number that only
+//! this process knows: no peer can make one, and a peer that sends one back blocks its own port and no other.
 
 use crate::eth::{HEADER_LEN, MacAddr, field};
 use crate::port::PortId;

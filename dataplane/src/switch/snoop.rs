@@ -1,6 +1,6 @@
 //! IGMP and MLD snooping (RFC 4541): multicast goes to the ports that asked for it, and to routers.
 //!
-//! Who owns what: workers read membership messages ([`parse`]) and tell control, one [`Heard`] each; control alone keeps
+//! Ownership: workers read membership messages ([`parse`]) and tell control, one [`Heard`] each; control alone keeps
 //! the state ([`groups`]) and sends every worker the same [`Mdb`], an answer to "which ports want this group", made anew
 //! when it changes. So there is no shared state to lock, and workers differ for as long as a message takes.
 //!
@@ -20,13 +20,13 @@ use std::net::IpAddr;
 /// What a membership message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// Somebody behind the port wants the group.
+    /// A host behind the port wants the group.
     Join(IpAddr),
-    /// Somebody does not want it any more; others may.
+    /// A host left the group; others may still be in it.
     Leave(IpAddr),
     /// A querier asks.
     Query {
-        /// Whom: members of a group, or all.
+        /// The group whose members must answer; `None`: members of every group.
         group: Option<IpAddr>,
         /// MLD, not IGMP.
         v6: bool,
@@ -66,7 +66,7 @@ pub enum Reach<'a> {
     Routers,
 }
 
-/// Who wants what, in all VLANs of a domain.
+/// Which ports want which group, in all VLANs of a domain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mdb {
     members: HashMap<(Vid, IpAddr), Box<[PortId]>, Seeded>,

@@ -1,7 +1,7 @@
-//! Which ports there are, which domain each is in, and what is asked of them: one copy per worker, changed by message.
+//! The ports, their domains and their policies: one copy per worker, changed by message.
 //!
-//! Policies come as control wrote them; here they become what verdicts read. A domain in which nothing is asked of any
-//! port is *plain*: its frames take the short path.
+//! Policies come as control wrote them; here they are compiled into what verdicts read. A domain without policies, its
+//! ports' included, is *plain*: its frames take the short path.
 
 use super::MAX_OVERHEAD;
 use super::fdb::Fid;
@@ -21,10 +21,10 @@ pub struct Domain {
     /// The filtering ids of its VLANs: the part of the FDB key that keeps domains and VLANs apart.
     pub fids: FidMap,
     /// How frames find their port.
-    pub engine: Forwarding,
+    pub forwarding: Forwarding,
     /// Some address is filtered.
     pub filters: bool,
-    /// Who wants which multicast, if snooping is on.
+    /// Multicast groups and their members, if snooping is on.
     pub mdb: Option<Arc<Mdb>>,
     members: Vec<PortId>,
     /// Those of them that frames may enter and leave.
@@ -48,14 +48,14 @@ impl Domain {
     /// at.
     #[must_use]
     pub fn new(policy: &DomainPolicy, mtu: usize, fid: Fid) -> Self {
-        let engine = match &policy.mode {
+        let forwarding = match &policy.mode {
             DomainMode::Learning(learning) => Forwarding::Learning(*learning),
             DomainMode::Macvlan(extensions) => Forwarding::Macvlan(Arc::new(macvlan::Table::empty(*extensions))),
         };
         Self {
             max_len: mtu + MAX_OVERHEAD,
             fids: FidMap::new(fid),
-            engine,
+            forwarding,
             filters: false,
             mdb: None,
             members: Vec::new(),
@@ -65,7 +65,7 @@ impl Domain {
         }
     }
 
-    /// Whether its frames take the short path: nothing is asked of it or its ports but to learn and to flood.
+    /// Whether its frames take the short path: it and its ports learn and flood, and have no other policy.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -80,7 +80,7 @@ impl Domain {
     /// Whether source addresses are learned.
     #[must_use]
     pub fn learns(&self) -> bool {
-        matches!(&self.engine, Forwarding::Learning(learning) if learning.ageing.is_some())
+        matches!(&self.forwarding, Forwarding::Learning(learning) if learning.ageing.is_some())
     }
 
     /// The mirrors of a VLAN, a bit each.
@@ -89,11 +89,11 @@ impl Domain {
         self.mirrored.iter().filter(|(mirrored, _)| *mirrored == vid).fold(0, |all, (_, mirrors)| all | mirrors)
     }
 
-    /// Whether nothing is asked of it but to learn.
-    fn asks_nothing(&self) -> bool {
+    /// Whether it has no policy of its own but to learn.
+    fn has_no_policy(&self) -> bool {
         let nothing = |l: &Learning| l.snooping.is_none() && l.moves.is_none() && l.loops.is_none();
-        let engine = matches!(&self.engine, Forwarding::Learning(learning) if nothing(learning));
-        engine && !self.filters && self.mirrored.is_empty()
+        let learns = matches!(&self.forwarding, Forwarding::Learning(learning) if nothing(learning));
+        learns && !self.filters && self.mirrored.is_empty()
     }
 }
 
@@ -200,7 +200,7 @@ impl Topology {
         open.clear();
         open.extend(members.iter().copied().filter(|port| homes[port.index()] != NOWHERE));
         let plain = |port: &PortId| ports[port.index()].as_ref().is_none_or(Member::is_plain);
-        domain.plain = domain.asks_nothing() && domain.open.iter().all(plain);
+        domain.plain = domain.has_no_policy() && domain.open.iter().all(plain);
     }
 
     /// A port, if it is there.
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_plain_while_nothing_is_asked_of_any_of_its_ports() {
+    fn a_domain_is_plain_while_no_port_of_it_has_a_policy() {
         let mut t = topology();
         let plain = |t: &Topology| [0, 1].map(|port| t.ingress(PortId(port)).unwrap().1.is_plain());
         assert_eq!(plain(&t), [true, true]);

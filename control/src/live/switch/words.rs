@@ -2,7 +2,7 @@
 
 use crate::plan::{DomainPlan, PortPlan, spell_vlan};
 use dataplane::switch::policy::{
-    Act, BridgePort, DomainMode, MacvlanMode, PortPolicy, Rate, Role, RouterPort, Security, Storm,
+    Action, BridgePort, DomainMode, MacvlanMode, PortPolicy, Rate, Role, RouterPort, Security, Storm,
 };
 
 /// What the port is to its domain.
@@ -68,8 +68,8 @@ fn bridge_flags(port: &BridgePort, say: &mut impl FnMut(&str, bool)) {
     }
 }
 
-fn observed(act: Act) -> &'static str {
-    if act == Act::Observe { " (observed)" } else { "" }
+fn observed(act: Action) -> &'static str {
+    if act == Action::Observe { " (observed)" } else { "" }
 }
 
 fn storm(storm: &Storm) -> Option<String> {

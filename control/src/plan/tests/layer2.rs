@@ -2,7 +2,7 @@
 
 use super::{good, planned};
 use crate::plan::{Plan, change_port, spell_protocols, spell_vlan};
-use dataplane::switch::policy::{Act, ControlProtocols, DomainMode, MacvlanMode, Role, RouterPort, TagProtocol};
+use dataplane::switch::policy::{Action, ControlProtocols, DomainMode, MacvlanMode, Role, RouterPort, TagProtocol};
 
 /// A macvlan domain `mv` with its uplink, and a learning one.
 const HEAD: &str = "name: t\ndomains: { lan: {}, mv: { mode: macvlan, uplink: w, host: h } }\nports:\n  w: { kind: tap, domain: mv }\n  h: { kind: tap, domain: mv, mac: \"02:00:00:00:00:01\" }\n";
@@ -229,15 +229,15 @@ fn guards_snooping_and_mirrors_have_defaults() {
     );
     let DomainMode::Learning(learning) = plan.domains[0].policy.mode else { panic!() };
     let (moves, loops) = (learning.moves.unwrap(), learning.loops.unwrap());
-    assert_eq!((moves.moves, moves.window.as_secs(), moves.hold.as_secs(), moves.act), (5, 10, 60, Act::Enforce));
-    assert_eq!((loops.interval.as_secs(), loops.block.as_secs(), loops.act), (2, 60, Act::Observe));
+    assert_eq!((moves.moves, moves.window.as_secs(), moves.hold.as_secs(), moves.act), (5, 10, 60, Action::Drop));
+    assert_eq!((loops.interval.as_secs(), loops.block.as_secs(), loops.act), (2, 60, Action::Observe));
     assert_eq!(learning.snooping.unwrap().membership.as_secs(), 260);
     let port = |name: &str| &plan.port(name).unwrap().policy;
     assert_eq!(port("p").storm.broadcast.map(|rate| (rate.per_second, rate.burst)), Some((10, 10)));
     assert_eq!(port("p").router, RouterPort::Always);
     assert_eq!(
         port("q").security.as_ref().map(|security| (security.macs.len(), security.act)),
-        Some((1, Act::Observe))
+        Some((1, Action::Observe))
     );
     let mirror = &plan.mirrors[0];
     assert_eq!((mirror.rx.join(" "), mirror.tx.join(" ")), ("p q".to_owned(), "p".to_owned()));

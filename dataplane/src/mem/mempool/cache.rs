@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{BATCH, CACHE_SIZE, MAX_RESERVE, MAX_SEGMENTS, Mempool, NO_OWNER, lock};
-use crate::mem::mbuf::{Mbuf, NO_CHUNK, Place};
+use crate::mem::mbuf::{Mbuf, NO_CHUNK, SegmentLayout};
 use crate::mem::{FIRST_SEGMENT, NEXT_SEGMENT, TAILROOM};
 use crossbeam::utils::CachePadded;
 use std::fmt;
@@ -78,7 +78,7 @@ impl MempoolCache {
         }
         *last = tail.chunk();
         let place = mbuf.place();
-        mbuf.set(mbuf.len32() + u32::from(len), Place { segs: place.segs + 1, ..place });
+        mbuf.set(mbuf.len32() + u32::from(len), SegmentLayout { segs: place.segs + 1, ..place });
         std::mem::forget(tail);
         true
     }

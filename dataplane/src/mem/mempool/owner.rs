@@ -1,6 +1,6 @@
 //! Chunks lent to the kernel or a guest: a tag per chunk names the borrower.
 
-use super::{Mbuf, Mempool, NO_OWNER, Place};
+use super::{Mbuf, Mempool, NO_OWNER, SegmentLayout};
 use crate::mem::CHUNK_SIZE;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +30,7 @@ impl Owner {
     /// The rest of the chain, if any, stays with the caller.
     pub fn lend(&mut self, mbuf: Mbuf) -> (Lent, Option<Mbuf>) {
         self.pool.check(&mbuf);
-        let Place { off, seg_len, .. } = mbuf.place();
+        let SegmentLayout { off, seg_len, .. } = mbuf.place();
         let lent = Lent { addr: u64::from(mbuf.chunk()) * CHUNK_SIZE as u64 + u64::from(off), len: seg_len.into() };
         let rest = self.split_rest(&mbuf);
         // Relaxed: read back by this owner only (`reclaim`, `sweep`), which is one value.
@@ -52,14 +52,14 @@ impl Owner {
             return None;
         }
         tag.store(NO_OWNER, Ordering::Relaxed);
-        Some(Mbuf::new(chunk, len, Place { off, seg_len, pool: self.pool.id, segs: 1, offloaded: false }))
+        Some(Mbuf::new(chunk, len, SegmentLayout { off, seg_len, pool: self.pool.id, segs: 1, offloaded: false }))
     }
 
     /// Cuts the first segment off a chain: what follows it, as a frame of its own.
     fn split_rest(&self, mbuf: &Mbuf) -> Option<Mbuf> {
         let span = self.pool.spans(mbuf).nth(1)?;
-        let Place { seg_len, pool, segs, .. } = mbuf.place();
-        let rest = Place { off: span.off, seg_len: span.len, pool, segs: segs - 1, offloaded: false };
+        let SegmentLayout { seg_len, pool, segs, .. } = mbuf.place();
+        let rest = SegmentLayout { off: span.off, seg_len: span.len, pool, segs: segs - 1, offloaded: false };
         Some(Mbuf::new(span.chunk, mbuf.len32() - u32::from(seg_len), rest))
     }
 }

@@ -94,6 +94,6 @@ fn turn(queue: &mut Vhost, mem: &mut MempoolCache, stats: &PortCounters, frames:
     queue.tx_burst(&mut burst, mem, stats);
     mem.free_burst(&mut burst);
     queue.flush();
-    let _may_sleep = queue.doze();
-    queue.up();
+    let _may_sleep = queue.prepare_sleep();
+    queue.finish_sleep();
 }

@@ -108,14 +108,14 @@ impl Line {
     }
 
     /// Before sleeping: true if a kick will end the sleep and nothing waits.
-    pub(super) fn doze(&mut self) -> bool {
+    pub(super) fn prepare_sleep(&mut self) -> bool {
         let may = self.kick.is_some() && with_ring!(&mut self.format, ring => ring.arm());
         self.log_ring();
         may
     }
 
     /// After sleeping; how many kicks there were.
-    pub(super) fn up(&mut self) -> u64 {
+    pub(super) fn finish_sleep(&mut self) -> u64 {
         with_ring!(&mut self.format, ring => ring.disarm());
         self.log_ring();
         self.kick.as_ref().map_or(0, Kick::clear)

@@ -4,7 +4,7 @@
 //! protocol ([`Order`]) and hands rings over and takes them back by message; here they are polled. Guest memory is not
 //! the arena, so every frame is copied once, into an mbuf or out of one, and nothing is ever lent to a guest.
 //!
-//! - The guest is told not to kick while the worker is awake, and asked to before it sleeps (`Vhost::doze`).
+//! - The guest is told not to kick while the worker is awake, and asked to before it sleeps (`Vhost::prepare_sleep`).
 //! - One publication per burst and ring; one call at most per turn and ring ([`Vhost::flush`]).
 //! - A guest that breaks the rules ([`RingFault`]) loses its rings at once; the session hears of it by a
 //!   [`Complaint`], once. The other ports notice nothing.
@@ -217,12 +217,12 @@ impl Vhost {
         self.from_guest.as_ref()?.wait_fd()
     }
 
-    pub(super) fn doze(&mut self) -> bool {
-        self.announced.is_empty() && self.from_guest.as_mut().is_none_or(|line| line.doze())
+    pub(super) fn prepare_sleep(&mut self) -> bool {
+        self.announced.is_empty() && self.from_guest.as_mut().is_none_or(|line| line.prepare_sleep())
     }
 
-    pub(super) fn up(&mut self) {
-        self.kicks += self.from_guest.as_mut().map_or(0, |line| line.up());
+    pub(super) fn finish_sleep(&mut self) {
+        self.kicks += self.from_guest.as_mut().map_or(0, |line| line.finish_sleep());
     }
 
     /// Closes the pair. Guest memory is unmapped with the last ring.

@@ -20,7 +20,7 @@ impl Fdb {
         if port.index() >= PORTS {
             return Err(FdbError::Port { mac, port: port.0 });
         }
-        let probe = self.slots.probe(self.scatter(fid, mac));
+        let probe = self.slots.probe(self.hash(fid, mac));
         if !(0..ATTEMPTS).any(|_| self.fix(&probe, port, fixed)) {
             return Err(FdbError::Full(mac));
         }
@@ -55,7 +55,7 @@ impl Fdb {
 
     /// Removes the station's entry, learned or static; whether there was one.
     pub fn remove(&self, fid: Fid, mac: MacAddr) -> bool {
-        let probe = self.slots.probe(self.scatter(fid, mac));
+        let probe = self.slots.probe(self.hash(fid, mac));
         let clear = |(slot, word): (Slot, Word)| self.clear(slot, word, |now| now.tag() == word.tag());
         self.slots.matches(&probe).map(clear).fold(false, |any, cleared| any | cleared)
     }

@@ -1,8 +1,8 @@
 //! Where a key lives: a seeded bijection turns (filtering id, MAC) into a bucket number and 48 bits that stay.
 //!
-//! A key has 61 bits: the MAC (48) and the filtering id (13). [`Seed::scatter`] permutes them at random; the low bits
+//! A key has 61 bits: the MAC (48) and the filtering id (13). [`Seed::hash`] permutes them at random; the low bits
 //! of the result choose the primary bucket, the rest, at most 48 bits because there are at least 2^13 buckets, is the
-//! *remainder* that the entry stores. Bucket and remainder give the key back ([`Seed::gather`]), so an entry needs no
+//! *remainder* that the entry stores. Bucket and remainder give the key back ([`Seed::unhash`]), so an entry needs no
 //! more room than that, and comparing remainders is comparing keys: there are no false matches.
 //!
 //! The seeds are random, so nobody can compute addresses that meet in one bucket.
@@ -53,11 +53,11 @@ impl Fid {
     }
 }
 
-/// A key as scattered by the table's seed: computed once per address, good for a prefetch, a look-up and a learn.
+/// A key as hashed by the table's seed: computed once per address, good for a prefetch, a look-up and a learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scattered(u64);
+pub struct HashedKey(u64);
 
-impl Scattered {
+impl HashedKey {
     /// The key whose primary bucket and remainder are these.
     pub(super) fn join(bucket: usize, remainder: u64, bucket_bits: u32) -> Self {
         Self(remainder << bucket_bits | bucket as u64)
@@ -112,17 +112,17 @@ impl Seed {
 
     /// Permutes a key.
     #[inline]
-    pub(super) fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
+    pub(super) fn hash(&self, fid: Fid, mac: MacAddr) -> HashedKey {
         let mut x = (mac.to_u64() | u64::from(fid.0) << MAC_BITS) ^ self.whiten;
         for factor in self.factors {
             x = x.wrapping_mul(factor) & KEY_MASK;
             x ^= x >> SHIFT;
         }
-        Scattered(x)
+        HashedKey(x)
     }
 
-    /// The inverse of [`Seed::scatter`].
-    pub(super) fn gather(&self, key: Scattered) -> (Fid, MacAddr) {
+    /// The inverse of [`Seed::hash`].
+    pub(super) fn unhash(&self, key: HashedKey) -> (Fid, MacAddr) {
         let mut x = key.0;
         for inverse in self.inverses.into_iter().rev() {
             x ^= x >> SHIFT;
@@ -167,24 +167,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gather_undoes_scatter(seed: u64, fid in 0..8192u16, mac: [u8; 6]) {
+        fn unhash_undoes_hash(seed: u64, fid in 0..8192u16, mac: [u8; 6]) {
             let (seed, fid, mac) = (Seed::from_u64(seed), Fid::new(fid).unwrap(), MacAddr(mac));
-            let key = seed.scatter(fid, mac);
-            prop_assert_eq!(seed.gather(key), (fid, mac));
+            let key = seed.hash(fid, mac);
+            prop_assert_eq!(seed.unhash(key), (fid, mac));
         }
 
         #[test]
-        fn scatter_undoes_gather(seed: u64, x in 0..=KEY_MASK) {
+        fn hash_undoes_unhash(seed: u64, x in 0..=KEY_MASK) {
             let seed = Seed::from_u64(seed);
-            let (fid, mac) = seed.gather(Scattered(x));
-            prop_assert_eq!(seed.scatter(fid, mac), Scattered(x));
+            let (fid, mac) = seed.unhash(HashedKey(x));
+            prop_assert_eq!(seed.hash(fid, mac), HashedKey(x));
         }
 
         #[test]
         fn bucket_and_remainder_give_the_key_back(x in 0..=KEY_MASK, bits in MIN_BUCKET_BITS..=MAX_BUCKET_BITS) {
-            let key = Scattered(x);
+            let key = HashedKey(x);
             prop_assert!(key.remainder(bits) < 1 << 48);
-            prop_assert_eq!(Scattered::join(key.bucket(bits), key.remainder(bits), bits), key);
+            prop_assert_eq!(HashedKey::join(key.bucket(bits), key.remainder(bits), bits), key);
         }
 
         #[test]
@@ -205,7 +205,7 @@ mod tests {
         let (seed, fid) = (Seed::random(), Fid::new(1).unwrap());
         let mut used = vec![false; 1 << 13];
         for i in 0..1 << 13 {
-            used[seed.scatter(fid, MacAddr::from_u64(0x0200_0000_0000 + i)).bucket(13)] = true;
+            used[seed.hash(fid, MacAddr::from_u64(0x0200_0000_0000 + i)).bucket(13)] = true;
         }
         let empty = used.iter().filter(|used| !**used).count();
         assert!((2600..3450).contains(&empty), "{empty} of 8192 empty, 3014 expected");

@@ -1,7 +1,7 @@
 //! The frames, about one per station and second, for which the table must change.
 
 use crate::port::PortId;
-use crate::switch::fdb::key::Scattered;
+use crate::switch::fdb::key::HashedKey;
 use crate::switch::fdb::slots::{Probe, Slot};
 use crate::switch::fdb::word::Word;
 use crate::switch::fdb::{ATTEMPTS, Fdb, Learn};
@@ -10,7 +10,7 @@ impl Fdb {
     /// What [`Fdb::learn_at`] does when the entry is not there or not as it should be.
     #[cold]
     #[inline(never)]
-    pub(super) fn learn_changed(&self, key: Scattered, probe: &Probe, port: PortId, now_s: u32) -> Learn {
+    pub(super) fn learn_changed(&self, key: HashedKey, probe: &Probe, port: PortId, now_s: u32) -> Learn {
         for _ in 0..ATTEMPTS {
             let learned = match self.slots.locate(probe) {
                 Some((slot, word)) => self.touch(slot, word, port, now_s),
@@ -54,8 +54,8 @@ impl Fdb {
     }
 
     /// Counts and places a new entry; `None` when another thread took the slot.
-    fn insert(&self, key: Scattered, probe: &Probe, port: PortId, now_s: u32) -> Option<Learn> {
-        let fid = self.quota(self.slots.gather(key).0);
+    fn insert(&self, key: HashedKey, probe: &Probe, port: PortId, now_s: u32) -> Option<Learn> {
+        let fid = self.quota(self.slots.unhash(key).0);
         if !self.ports.take(port.index()) {
             return Some(Learn::PortLimit);
         }

@@ -1,7 +1,7 @@
 //! How many learned entries a port or a filtering id has, and may have.
 //!
 //! A count is taken before an entry is published and given back after it is gone, so it is never below the number of
-//! entries, and equals it when nobody is inserting or removing. Refreshes and look-ups do not come here.
+//! entries, and equals it while no thread inserts or removes. Refreshes and look-ups do not come here.
 
 use crate::primitive::{AtomicU32, Ordering};
 
@@ -17,7 +17,7 @@ struct Quota {
 pub(super) struct Quotas(Box<[Quota]>);
 
 // All accesses are Relaxed: a count publishes nothing. That it cannot fall below zero rests on the entry's own edge (B)
-// in `slots`: who gives back has read the word that who took wrote afterwards.
+// in `slots`: the thread that gives back has read the word that the thread that took wrote afterwards.
 impl Quotas {
     /// `len` counts of zero without a limit.
     pub(super) fn new(len: usize) -> Self {

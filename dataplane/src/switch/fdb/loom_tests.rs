@@ -12,7 +12,7 @@ const P2: PortId = PortId(2);
 /// The `i`th station in the primary bucket of the first: they compete for slots.
 fn mac(i: usize) -> MacAddr {
     let slots = Slots::new(1, Seed::from_u64(SEED));
-    let home = |mac| slots.probe(slots.scatter(FID, mac)).buckets()[0];
+    let home = |mac| slots.probe(slots.hash(FID, mac)).buckets()[0];
     let mut stations = (0..).map(|n| MacAddr::from_u64(2 * n)).filter(|mac| home(*mac) == 0);
     stations.nth(i).unwrap()
 }

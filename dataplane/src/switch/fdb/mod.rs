@@ -50,7 +50,7 @@ mod model_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use self::key::{Fid, Scattered};
+pub use self::key::{Fid, HashedKey};
 pub use self::sweep::{AgeCursor, Record};
 
 use self::key::Seed;
@@ -195,19 +195,19 @@ impl Fdb {
     /// this table only.
     #[inline]
     #[must_use]
-    pub fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
-        self.slots.scatter(fid, mac)
+    pub fn hash(&self, fid: Fid, mac: MacAddr) -> HashedKey {
+        self.slots.hash(fid, mac)
     }
 
     /// Asks the cache for the line in which the key most likely is.
     #[inline]
     pub fn prefetch(&self, fid: Fid, mac: MacAddr) {
-        self.prefetch_at(self.scatter(fid, mac));
+        self.prefetch_at(self.hash(fid, mac));
     }
 
     /// [`Fdb::prefetch`] with the key at hand.
     #[inline]
-    pub fn prefetch_at(&self, key: Scattered) {
+    pub fn prefetch_at(&self, key: HashedKey) {
         self.slots.prefetch(key);
     }
 
@@ -215,28 +215,28 @@ impl Fdb {
     #[inline]
     #[must_use]
     pub fn lookup(&self, fid: Fid, mac: MacAddr) -> Option<PortId> {
-        self.lookup_at(self.scatter(fid, mac))
+        self.lookup_at(self.hash(fid, mac))
     }
 
     /// [`Fdb::lookup`] with the key at hand.
     #[inline]
     #[must_use]
-    pub fn lookup_at(&self, key: Scattered) -> Option<PortId> {
+    pub fn lookup_at(&self, key: HashedKey) -> Option<PortId> {
         self.slots.find(&self.slots.probe(key)).map(Word::port)
     }
 
-    /// What is known about the station, for whom the port alone is not enough.
+    /// Port and kind of the entry of a station.
     #[inline]
     #[must_use]
-    pub fn find_at(&self, key: Scattered) -> Option<Hit> {
+    pub fn find_at(&self, key: HashedKey) -> Option<Hit> {
         let word = self.slots.find(&self.slots.probe(key))?;
         Some(Hit { port: word.port(), kind: word.kind()? })
     }
 
     /// The filtering id and the address that a key was made of.
     #[must_use]
-    pub fn key(&self, key: Scattered) -> (Fid, MacAddr) {
-        self.slots.gather(key)
+    pub fn key(&self, key: HashedKey) -> (Fid, MacAddr) {
+        self.slots.unhash(key)
     }
 
     /// Notes that the station spoke on `port` in second `now_s` (of any clock that all callers share). The caller has
@@ -246,12 +246,12 @@ impl Fdb {
     /// If `port` is not below [`MAX_PORTS`] and the entry is not there yet.
     #[inline]
     pub fn learn(&self, fid: Fid, mac: MacAddr, port: PortId, now_s: u32) -> Learn {
-        self.learn_at(self.scatter(fid, mac), port, now_s)
+        self.learn_at(self.hash(fid, mac), port, now_s)
     }
 
     /// [`Fdb::learn`] with the key at hand.
     #[inline]
-    pub fn learn_at(&self, key: Scattered, port: PortId, now_s: u32) -> Learn {
+    pub fn learn_at(&self, key: HashedKey, port: PortId, now_s: u32) -> Learn {
         let probe = self.slots.probe(key);
         match self.slots.find(&probe) {
             Some(word) if word.port() == port && (word.is_stamped(now_s) || word.is_static()) => Learn::Fresh,
@@ -259,7 +259,7 @@ impl Fdb {
         }
     }
 
-    /// How many entries there are. Exact when nobody is changing the table.
+    /// How many entries there are. Exact while no thread changes the table.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.ports.total() + self.statics.load(Ordering::Relaxed)
@@ -309,7 +309,7 @@ impl Fdb {
     }
 
     /// From now on `fid` counts towards the limit of `with`, or its own again if that is itself. Only while `fid` has no
-    /// entries and nobody learns in it.
+    /// entries and no worker learns in it.
     pub fn share_limit(&self, fid: Fid, with: Fid) {
         let own = u32::from(fid.get());
         let with = if fid == with { own } else { self.shares[with.index()].load(Ordering::Relaxed) };

@@ -13,7 +13,7 @@
 use crate::eth::MacAddr;
 use crate::mem::table::{Backing, Line, Table, WORDS_PER_LINE};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::switch::fdb::key::{Fid, MAX_BUCKET_BITS, MIN_BUCKET_BITS, Scattered, Seed};
+use crate::switch::fdb::key::{Fid, HashedKey, MAX_BUCKET_BITS, MIN_BUCKET_BITS, Seed};
 use crate::switch::fdb::word::{Tag, Word};
 
 /// Where an entry is: bucket × words per line + word.
@@ -66,28 +66,28 @@ impl Slots {
     }
 
     #[inline]
-    pub(super) fn scatter(&self, fid: Fid, mac: MacAddr) -> Scattered {
-        self.seed.scatter(fid, mac)
+    pub(super) fn hash(&self, fid: Fid, mac: MacAddr) -> HashedKey {
+        self.seed.hash(fid, mac)
     }
 
-    pub(super) fn gather(&self, key: Scattered) -> (Fid, MacAddr) {
-        self.seed.gather(key)
+    pub(super) fn unhash(&self, key: HashedKey) -> (Fid, MacAddr) {
+        self.seed.unhash(key)
     }
 
     /// The key of an entry.
     pub(super) fn key_at(&self, slot: Slot, word: Word) -> (Fid, MacAddr) {
         let remainder = word.tag().remainder();
         let offset = if word.tag().is_alt() { self.seed.offset(remainder, self.bucket_bits) } else { 0 };
-        self.gather(Scattered::join((slot / WORDS_PER_LINE) ^ offset, remainder, self.bucket_bits))
+        self.unhash(HashedKey::join((slot / WORDS_PER_LINE) ^ offset, remainder, self.bucket_bits))
     }
 
     #[inline]
-    pub(super) fn prefetch(&self, key: Scattered) {
+    pub(super) fn prefetch(&self, key: HashedKey) {
         self.lines.prefetch(key.bucket(self.bucket_bits));
     }
 
     #[inline]
-    pub(super) fn probe(&self, key: Scattered) -> Probe {
+    pub(super) fn probe(&self, key: HashedKey) -> Probe {
         let (bucket, remainder) = (key.bucket(self.bucket_bits), key.remainder(self.bucket_bits));
         let other = bucket ^ self.seed.offset(remainder, self.bucket_bits);
         Probe([(bucket, Tag::new(remainder, false)), (other, Tag::new(remainder, true))])

@@ -80,7 +80,7 @@ impl Fdb {
         false
     }
 
-    /// Removes every entry that points to `port`, filters aside; how many. For a port that is gone: nobody learns on it any more.
+    /// Removes every entry that points to `port`, filters aside; how many. For a port that is gone: no worker learns on it any more.
     pub fn flush_port(&self, port: PortId) -> usize {
         self.flush(|_, word| word.port() == port && word.kind() != Some(Kind::Filter))
     }

@@ -17,9 +17,9 @@ fn mac(i: u64) -> MacAddr {
 
 /// `n` keys with the same two buckets.
 fn colliding(fdb: &Fdb, n: usize) -> Vec<(Fid, MacAddr)> {
-    let home = fdb.slots.probe(fdb.scatter(fid(0), mac(0))).buckets();
-    let same = |(id, mac): &(Fid, MacAddr)| fdb.slots.probe(fdb.scatter(*id, *mac)).buckets() == home;
-    let station = |rem| fdb.slots.gather(Scattered::join(home[0], rem, 13));
+    let home = fdb.slots.probe(fdb.hash(fid(0), mac(0))).buckets();
+    let same = |(id, mac): &(Fid, MacAddr)| fdb.slots.probe(fdb.hash(*id, *mac)).buckets() == home;
+    let station = |rem| fdb.slots.unhash(HashedKey::join(home[0], rem, 13));
     (0..).map(station).filter(|(_, mac)| !mac.is_multicast()).filter(same).take(n).collect()
 }
 
@@ -77,7 +77,7 @@ fn static_entries_follow_their_station_and_keep_their_kind() {
 fn a_filter_is_no_port_s_entry() {
     let fdb = Fdb::new(100);
     assert_eq!(fdb.insert_fixed(fid(3), mac(1), P1, Fixed::Filter), Ok(()));
-    assert_eq!(fdb.find_at(fdb.scatter(fid(3), mac(1))), Some(Hit { port: P1, kind: Kind::Filter }));
+    assert_eq!(fdb.find_at(fdb.hash(fid(3), mac(1))), Some(Hit { port: P1, kind: Kind::Filter }));
     assert_eq!(fdb.learn(fid(3), mac(1), P2, 6), Learn::Pinned { to: P1 });
     assert_eq!((fdb.flush_port(P1), fdb.flush_matching(|r| r.kind == Kind::Learned)), (0, 0));
     assert_eq!(fdb.flush_matching(|r| r.kind == Kind::Filter && r.mac == mac(1) && r.fid == fid(3)), 1);

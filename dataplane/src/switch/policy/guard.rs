@@ -3,12 +3,12 @@
 use crate::eth::MacAddr;
 use std::time::Duration;
 
-/// What a guard does about it.
+/// What a guard does beyond its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Act {
+pub enum Action {
     /// Drop, and report.
     #[default]
-    Enforce,
+    Drop,
     /// Report and count ([`observed`](crate::stats::PortStats::observed)).
     Observe,
 }
@@ -33,16 +33,16 @@ pub struct Storm {
     /// Unicast frames to unknown addresses.
     pub unknown_unicast: Option<Rate>,
     /// What to do beyond.
-    pub act: Act,
+    pub act: Action,
 }
 
-/// Port security: who may send here.
+/// Port security: the addresses that may send here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Security {
     /// The source addresses allowed. In a learning domain none of them is learned on another port.
     pub macs: Vec<MacAddr>,
     /// What to do with others.
-    pub act: Act,
+    pub act: Action,
 }
 
 /// An address that moves more than `moves` times within `window` stays where it is for `hold`.
@@ -55,7 +55,7 @@ pub struct MoveGuard {
     /// For so long it then moves no more, and what it sends from elsewhere is dropped; whole seconds.
     pub hold: Duration,
     /// What to do beyond.
-    pub act: Act,
+    pub act: Action,
 }
 
 /// Loop detection without STP: each port sends a probe now and then, and one on which a probe of ours comes home is
@@ -67,5 +67,5 @@ pub struct LoopGuard {
     /// For so long the port then takes and sends nothing, whole seconds.
     pub block: Duration,
     /// What to do.
-    pub act: Act,
+    pub act: Action,
 }

@@ -1,4 +1,4 @@
-//! Who is in which group: the state of snooping in one domain. Owned by the control thread; time is a parameter.
+//! Group members: the state of snooping in one domain. Owned by the control thread; time is a parameter.
 
 use super::{Heard, Mdb, Said, is_link_local};
 use crate::port::PortId;
