@@ -154,25 +154,32 @@ fn a_process_that_ends_takes_its_port_along() {
     });
 }
 
+/// Waits for an event of that kind about the port.
+fn told(kind: &str, port: &str) {
+    wait_until(&format!("an event {kind} of {port}"), || {
+        let events = ask("events");
+        events["events"].as_array().expect("events").iter().any(|event| event["kind"] == kind && event["port"] == port)
+    });
+}
+
 #[test]
 fn a_link_that_goes_down_comes_back() {
     world("a_link_that_goes_down_comes_back", || {
         let lab = Lab::new(&lan("plxt-link", &FOUR));
         lab.up();
-        for (n, (name, kind)) in FOUR.into_iter().enumerate().step_by(2) {
+        for (n, (name, _)) in FOUR.into_iter().enumerate().step_by(2) {
             let neighbour = node_of(n + 1);
             ping(&neighbour, &v4(n));
             run(&["ip", "-n", &node(name), "link", "set", "eth0", "down"]);
             wait_until("the link to be reported down", || port(name)["link"] != "up");
             assert_ne!(port(name)["link"], "failed", "a link that is down is no failure");
-            if kind == "veth" {
-                // The carrier of our end follows the far one.
-                wait_until("what was learned there to be forgotten", || learned(name) == 0);
-            }
+            wait_until("what was learned there to be forgotten", || learned(name) == 0);
+            told("link_down", name);
             assert!(!answers(&neighbour, &v4(n)), "nobody is there");
             balanced();
             run(&["ip", "-n", &node(name), "link", "set", "eth0", "up"]);
             wait_until("the link to be reported up", || port(name)["link"] == "up");
+            told("link_up", name);
             wait_until("an answer over the link", || answers(&neighbour, &v4(n)));
             ping(&node_of(n), &v4(n + 1));
         }

@@ -192,12 +192,18 @@ async fn change_domain(
 
 async fn remove_port(State(supervisor): Supervisor, Path(name): Path<String>) -> Result<Json<Done>, Refusal> {
     let port = name.clone();
-    if ask(&supervisor, move |switch| switch.remove_port(&port)).await? {
-        return Ok(Json(Done { v: VERSION }));
+    let problem = |what: String, remedy| Problem::new(format!("ports.{name}"), what, remedy);
+    match ask(&supervisor, move |switch| switch.remove_port(&port)).await? {
+        Ok(true) => Ok(Json(Done { v: VERSION })),
+        Ok(false) => {
+            let problem = problem(format!("there is no port `{name}`"), "`pollux ports` lists them");
+            Err(refusal(StatusCode::NOT_FOUND, problem))
+        }
+        Err(late) => {
+            let problem = problem(format!("taken out, but its queues are not back yet: {late}"), "");
+            Err(refusal(StatusCode::SERVICE_UNAVAILABLE, problem))
+        }
     }
-    let problem =
-        Problem::new(format!("ports.{name}"), format!("there is no port `{name}`"), "`pollux ports` lists them");
-    Err(refusal(StatusCode::NOT_FOUND, problem))
 }
 
 fn mac(text: &str) -> Result<MacAddr, Refusal> {

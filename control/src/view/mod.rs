@@ -46,6 +46,9 @@ pub struct Status {
     pub ports_open: usize,
     /// Ports that failed.
     pub ports_failed: usize,
+    /// Open ports that are blocked because of a loop.
+    #[serde(default)]
+    pub ports_blocked: usize,
 }
 
 /// The arena.
@@ -105,7 +108,7 @@ pub struct Port {
     pub kind: String,
     /// Its domain.
     pub domain: String,
-    /// up, no-carrier, down, failed, or unknown (its interface was moved elsewhere).
+    /// up, no-carrier, down, failed, blocked (because of a loop), or unknown (its interface was moved elsewhere).
     pub link: String,
     /// Queue pairs.
     pub queues: usize,
@@ -123,9 +126,12 @@ pub struct Port {
     /// Its IP addresses.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub ip: Vec<String>,
-    /// Why it failed.
+    /// Why it failed or is blocked.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// The loop that has it blocked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blocked: Option<Blocked>,
     /// Its guest.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub guest: Option<GuestView>,
@@ -141,6 +147,15 @@ pub struct Port {
     /// What else differs from the default: isolated, hairpin, no-learning, storm ...
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub flags: Vec<String>,
+}
+
+/// A loop that has a port blocked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Blocked {
+    /// Seconds until the port is opened again.
+    pub seconds: u32,
+    /// The other end of the loop: the port whose probe came home here.
+    pub loop_with: String,
 }
 
 /// `GET /v1/fdb`.
@@ -387,7 +402,7 @@ pub struct Event {
     pub number: u64,
     /// When, in milliseconds since 1970.
     pub unix_ms: u64,
-    /// moved, pinned, flapping, storm, insecure, address_limit, loop, unblocked or suppressed.
+    /// moved, pinned, flapping, storm, insecure, address_limit, loop, unblocked, link_down, link_up or suppressed.
     pub kind: String,
     /// Where: the culprit.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -41,7 +41,11 @@ pub fn status(status: &Status) -> String {
         ("kernel", format!("{} besides (128 bytes per frame and AF_XDP queue)", bytes(memory.kernel_bytes))),
     ];
     rows.extend(memory.report.iter().map(|line| ("", format!("not {line}"))));
-    rows.push(("ports", format!("{} open, {} failed", status.ports_open, status.ports_failed)));
+    let blocked = match status.ports_blocked {
+        0 => String::new(),
+        n => format!(", {n} blocked because of a loop"),
+    };
+    rows.push(("ports", format!("{} open, {} failed{blocked}", status.ports_open, status.ports_failed)));
     for (name, domain) in &status.domains {
         let what = domain_text(domain);
         rows.push(("domain", format!("{name}: {what}")));

@@ -99,6 +99,19 @@ fn moves() {
     told("flapping", &["02:00:00:00:05:05", "gw", "h1"]);
 }
 
+/// One of the two ports of the loop is shown as blocked, with the other, to people and to programs.
+fn shown_as_blocked() {
+    let ports = ask("ports");
+    let ports = ports["ports"].as_array().expect("ports");
+    let blocked: Vec<_> = ports.iter().filter(|port| port["link"] == "blocked").collect();
+    let [port] = blocked[..] else { panic!("{blocked:#?}") };
+    let names = [port["name"].as_str(), port["blocked"]["loop_with"].as_str()];
+    assert!(names == [Some("l1"), Some("l2")] || names == [Some("l2"), Some("l1")], "{port:#}");
+    assert!(port["blocked"]["seconds"].as_u64().is_some_and(|seconds| seconds <= 30), "{port:#}");
+    assert_eq!(ask("status")["ports_blocked"], 1);
+    assert!(pollux(&["status"]).ok().contains("1 blocked because of a loop"));
+}
+
 /// A loop through a node: probes come home, a port is blocked, and the rest of the lab goes on.
 #[test]
 fn a_loop_is_found_and_blocked() {
@@ -117,6 +130,7 @@ fn a_loop_is_found_and_blocked() {
             run(&[&["ip", "-n", "h3", "link"], command].concat());
         }
         told("loop", &["there is a loop", "is blocked"]);
+        shown_as_blocked();
         ping("h1", "10.0.0.254");
         lab.down();
     });

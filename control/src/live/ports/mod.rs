@@ -145,6 +145,12 @@ pub struct PortBuilder<'a> {
 }
 
 impl OpenPort {
+    /// Whether a TAP's interface is set up; `None` for other ports.
+    #[must_use]
+    pub fn tap_is_up(&self) -> Option<bool> {
+        self.carrier.as_ref().map(Carrier::is_up)
+    }
+
     /// Shows the far end of an interface that we made whether anybody is here.
     ///
     /// # Errors
@@ -178,18 +184,22 @@ pub fn open(builder: &mut PortBuilder<'_>, plan: &PortPlan, domain: DomainId) ->
     match built {
         Ok(()) => Ok(open),
         Err(error) => {
-            close(builder, &plan.name, open);
+            let _logged = close(builder, &plan.name, open);
             Err(error)
         }
     }
 }
 
-/// Closes a port: frames home, program off, interface removed or put back as it was.
-pub fn close(builder: &mut PortBuilder<'_>, name: &str, open: OpenPort) {
+/// Closes a port: frames freed, program off, interface removed or put back as it was.
+///
+/// # Errors
+/// When a worker is late to give its queues back, which the engine waits for then; all else is done.
+pub fn close(builder: &mut PortBuilder<'_>, name: &str, open: OpenPort) -> Result<(), EngineError> {
     // first: its rings come back while the workers still know the port
     drop(open.guest);
-    if let Some(Err(error)) = open.id.map(|id| builder.engine.remove_port(id)) {
-        tracing::error!(port = name, %error, "removing the port from the engine failed");
+    let removed = open.id.map_or(Ok(()), |id| builder.engine.remove_port(id));
+    if let Err(error) = &removed {
+        tracing::error!(port = name, %error, "the port's queues are not back yet");
     }
     builder.cables.discard(name, builder.engine.pool());
     // the device goes with the last descriptor of it
@@ -199,6 +209,7 @@ pub fn close(builder: &mut PortBuilder<'_>, name: &str, open: OpenPort) {
         undo(&made.thing);
         builder.journal.erase(made.ticket);
     }
+    removed
 }
 
 fn undo(thing: &Resource) {

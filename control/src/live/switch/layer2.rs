@@ -239,6 +239,13 @@ impl Switch {
         self.events.keep(event);
     }
 
+    /// Something happened to a port: into the log, and kept.
+    pub(super) fn note(&mut self, kind: &str, port: &str, text: String) {
+        tracing::info!(kind, "{text}");
+        let (kind, port) = (kind.to_owned(), Some(port.to_owned()));
+        self.events.keep(view::Event { number: 0, unix_ms: now(), kind, port, mac: None, vlan: 0, text });
+    }
+
     fn event(&self, notice: Notice) -> view::Event {
         let name = |port: PortId| self.name_of(port);
         let (kind, port, mac, vlan, text) = match notice {
@@ -287,7 +294,7 @@ impl Switch {
         }
     }
 
-    fn name_of(&self, port: PortId) -> String {
+    pub(super) fn name_of(&self, port: PortId) -> String {
         let is_it = |live: &&LivePort| matches!(&live.state, PortState::Open(open) if open.id == Some(port));
         self.ports.iter().find(is_it).map_or_else(|| "a port that is gone".to_owned(), |live| live.plan.name.clone())
     }

@@ -25,28 +25,45 @@ impl Switch {
     }
 
     fn link_is(&mut self, at: usize, up: bool, mtu: u32) {
+        self.set_link(at, up);
+        self.set_mtu(at, mtu);
+    }
+
+    /// The link of a port is up or down, as it was or not.
+    fn set_link(&mut self, at: usize, up: bool) {
+        let port = &mut self.ports[at];
+        let PortState::Open(open) = &mut port.state else { return };
+        let Some(id) = open.id.filter(|_| open.down == up) else { return };
+        open.down = !up;
+        let name = port.plan.name.clone();
+        if let Err(error) = self.engine.set_link(id, up) {
+            tracing::error!(port = name, %error, "the workers were not told of the link");
+        }
+        let (kind, what) =
+            if up { ("link_up", "is up") } else { ("link_down", "is down, its addresses are forgotten") };
+        self.note(kind, &name, format!("the link of {name} {what}"));
+    }
+
+    fn set_mtu(&mut self, at: usize, mtu: u32) {
         let Self { ports, engine, plan, .. } = self;
         let port = &mut ports[at];
         let PortState::Open(open) = &mut port.state else { return };
-        let Some(id) = open.id else { return };
-        let name = &port.plan.name;
-        if open.down == up {
-            open.down = !up;
-            tracing::info!(port = name, "link {}", if up { "up" } else { "down" });
-            if let Err(error) = engine.set_link(id, up) {
-                tracing::error!(port = name, %error, "the workers were not told of the link");
-            }
+        let Some(id) = open.id.filter(|_| open.mtu != Some(mtu)) else { return };
+        open.mtu = Some(mtu);
+        engine.set_mtu(id, mtu);
+        if let Some(domain) = plan.domain(&port.plan.domain).filter(|domain| mtu < domain.mtu) {
+            let (name, needed) = (&port.plan.name, domain.mtu);
+            tracing::warn!(port = name, mtu, needed, "MTU below the domain's: longer frames are dropped as oversize");
         }
-        if open.mtu.replace(mtu) != Some(mtu) {
-            engine.set_mtu(id, mtu);
-            if let Some(domain) = plan.domain(&port.plan.domain).filter(|domain| mtu < domain.mtu) {
-                let needed = domain.mtu;
-                tracing::warn!(
-                    port = name,
-                    mtu,
-                    needed,
-                    "MTU below the domain's: longer frames are dropped as oversize"
-                );
+    }
+
+    /// Nothing tells of a TAP in a namespace that is not watched: it is looked at once a second.
+    pub(super) fn look_at_taps(&mut self) {
+        for at in 0..self.ports.len() {
+            let PortState::Open(open) = &self.ports[at].state else { continue };
+            let is_watched = open.link.as_ref().is_none_or(|(place, ..)| *place == Netns::Host);
+            if let Some(up) = open.tap_is_up().filter(|_| !is_watched) {
+                self.set_link(at, up);
             }
         }
     }

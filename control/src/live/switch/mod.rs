@@ -26,7 +26,7 @@ use crate::net::Netns;
 use crate::plan::{self, DomainPlan, Plan, PortPlan};
 use crate::problem::{Problem, Problems};
 use dataplane::command::Event;
-use dataplane::engine::{DomainSpec, Engine, EngineConfig, StopReport};
+use dataplane::engine::{DomainSpec, Engine, EngineConfig, EngineError, StopReport};
 use dataplane::mem::{Arena, ArenaConfig, Mempool};
 use dataplane::port::DomainId;
 use layer2::Events;
@@ -205,7 +205,7 @@ impl Switch {
         let domain = self.domains.get(&plan.domain).copied().unwrap_or(DomainId(u16::MAX));
         let open = ports::open(&mut self.builder(), &plan, domain)?;
         if let Err(error) = self.pin_fixed(&plan, domain, &open) {
-            ports::close(&mut self.builder(), &plan.name, open);
+            let _logged = ports::close(&mut self.builder(), &plan.name, open);
             return Err(error);
         }
         tracing::info!(port = plan.name, kind = %plan.kind(), domain = plan.domain, mode = open.mode, "port is up");
@@ -225,15 +225,18 @@ impl Switch {
     }
 
     /// Removes a port; false if there is none of that name.
-    pub fn remove_port(&mut self, name: &str) -> bool {
-        let Some(at) = self.ports.iter().position(|port| port.plan.name == name) else { return false };
+    ///
+    /// # Errors
+    /// When a worker is late: the port is gone from the list, and its queues are closed when the worker answers.
+    pub fn remove_port(&mut self, name: &str) -> Result<bool, EngineError> {
+        let Some(at) = self.ports.iter().position(|port| port.plan.name == name) else { return Ok(false) };
         let port = self.ports.remove(at);
         self.plan.ports.retain(|plan| plan.name != name);
         if let PortState::Open(open) = port.state {
-            ports::close(&mut self.builder(), name, *open);
+            ports::close(&mut self.builder(), name, *open)?;
         }
         tracing::info!(port = name, "port is removed");
-        true
+        Ok(true)
     }
 
     /// Takes a port down because of what happened to it; the others go on.
@@ -242,7 +245,7 @@ impl Switch {
         let failed = PortState::Failed(reason.to_owned());
         if let PortState::Open(open) = std::mem::replace(&mut self.ports[at].state, failed) {
             tracing::error!(port = name, reason, "port failed and is taken down; the others go on");
-            ports::close(&mut self.builder(), &name, *open);
+            let _logged = ports::close(&mut self.builder(), &name, *open);
         }
     }
 
@@ -299,6 +302,7 @@ impl Switch {
     /// Once a second.
     pub fn tick(&mut self) {
         self.engine.tick();
+        self.look_at_taps();
         self.machines.iter_mut().for_each(Vm::look);
         let ended = |plan: &PortPlan| match plan.interface() {
             Some((Netns::Pid(pid), _)) => !std::path::Path::new(&format!("/proc/{pid}")).exists(),
@@ -317,7 +321,7 @@ impl Switch {
         self.machines.clear();
         while let Some(port) = self.ports.pop() {
             if let PortState::Open(open) = port.state {
-                ports::close(&mut self.builder(), &port.plan.name, *open);
+                let _logged = ports::close(&mut self.builder(), &port.plan.name, *open);
             }
         }
         let Self { engine, mut nodes, mut journal, socket, .. } = self;

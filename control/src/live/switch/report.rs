@@ -38,6 +38,7 @@ impl Switch {
             nodes: self.plan.nodes.clone(),
             ports_open: open,
             ports_failed: self.ports.len() - open,
+            ports_blocked: self.ports.iter().filter(|port| self.blocked(port).is_some()).count(),
         }
     }
 
@@ -89,9 +90,14 @@ impl Switch {
     fn port_view(&self, port: &LivePort, links: &Links) -> view::Port {
         let plan = &port.plan;
         let interface = plan.interface();
-        let (link, queues, mode, reason) = match &port.state {
-            PortState::Failed(reason) => ("failed", 0, "", Some(reason.clone())),
-            PortState::Open(open) => (self.link_state(port, links), open.queues, open.mode.as_str(), None),
+        let blocked = self.blocked(port);
+        let (link, queues, mode, reason) = match (&port.state, &blocked) {
+            (PortState::Failed(reason), _) => ("failed", 0, "", Some(reason.clone())),
+            (PortState::Open(open), Some(blocked)) => {
+                let reason = format!("a loop with {}, open again in {}s", blocked.loop_with, blocked.seconds);
+                ("blocked", open.queues, open.mode.as_str(), Some(reason))
+            }
+            (PortState::Open(open), None) => (self.link_state(port, links), open.queues, open.mode.as_str(), None),
         };
         view::Port {
             name: plan.name.clone(),
@@ -105,6 +111,7 @@ impl Switch {
             mtu: plan.netdev().map(|netdev| netdev.mtu),
             ip: plan.netdev().map(|netdev| netdev.ip.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             reason,
+            blocked,
             guest: guest(port),
             role: if self.plan.mirrors.iter().any(|mirror| mirror.to == plan.name) {
                 "mirror".to_owned()
@@ -120,6 +127,12 @@ impl Switch {
             control_protocols: spell_protocols(plan.policy.control),
             flags: words::flags(&plan.policy),
         }
+    }
+
+    fn blocked(&self, port: &LivePort) -> Option<view::Blocked> {
+        let PortState::Open(open) = &port.state else { return None };
+        let blocked = self.engine.blocked(open.id?)?;
+        Some(view::Blocked { seconds: blocked.seconds, loop_with: self.name_of(blocked.sent) })
     }
 
     fn link_state(&self, port: &LivePort, links: &Links) -> &'static str {

@@ -6,6 +6,7 @@ use crate::offload::{Features, vnet};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_file};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -71,6 +72,15 @@ impl Carrier {
     /// When the kernel has no TUNSETCARRIER (before Linux 5.0), or the device is gone.
     pub fn set(&self, on: bool) -> io::Result<()> {
         Ok(sys::set_carrier(self.0.as_fd(), on)?)
+    }
+
+    /// Whether the interface is set up. The driver takes frames only while it is (tun_sock_writeable, drivers/net/tun.c),
+    /// and says so without a look into the interface's namespace.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok_and(|ready| ready > 0) && fds[0].revents().is_some_and(|now| now.contains(PollFlags::POLLOUT))
     }
 }
 
