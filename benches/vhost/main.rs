@@ -103,7 +103,7 @@ impl Middle {
 }
 
 fn attach(guest: &Guest, port: usize, complaints: &Arc<Complaints>) -> Vhost {
-    let mut queue = Vhost::new(0, complaints);
+    let mut queue = Vhost::new(0, 1, complaints);
     let terms = Terms { header: 12, mergeable: true, features: Features::ALL };
     for way in [Way::ToGuest, Way::FromGuest] {
         let line = Line::new(&guest.spec(port, way), terms, true).unwrap();

@@ -22,7 +22,7 @@ pub(super) fn open(
         Role::Server => format!("server at {path}"),
         Role::Client => format!("client of {path}"),
     };
-    let pairs = (0..offer.pairs).map(|pair| Vhost::new(pair, &complaints).into()).collect();
+    let pairs = (0..offer.pairs).map(|pair| Vhost::new(pair, offer.pairs, &complaints).into()).collect();
     builder.connect(plan, domain, pairs, open)?;
     let Some(id) = open.id else { return Ok(()) };
     let line = builder.engine.vhost_line(id, offer.pairs);

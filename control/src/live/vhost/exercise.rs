@@ -71,7 +71,7 @@ impl Stage {
         let policy = DomainPolicy::learning(None, 1000);
         let domain = engine.add_domain(DomainSpec { mtu: 1500, policy }).expect("a domain");
         let complaints = Arc::new(Complaints::new().expect("an eventfd"));
-        let queues = (0..PAIRS).map(|pair| Vhost::new(pair, &complaints).into()).collect();
+        let queues = (0..PAIRS).map(|pair| Vhost::new(pair, PAIRS, &complaints).into()).collect();
         let port = PortSpec { domain, policy: PortPolicy::limited(100), queues };
         let id = engine.add_port(port).expect("a port");
         let directory = std::env::temp_dir().join(format!("pollux-stage-{}", std::process::id()));

@@ -1,10 +1,10 @@
 //! A guest whose memory is arbitrary bytes, served for a few turns: what the fuzzer and the property tests call.
 
-use super::ring::RingSpec;
+use super::ring::{self, MAX_COST, RingSpec};
 use super::{Complaints, GuestMemory, Line, Order, RegionSpec, RingFault, Terms, Vhost, Way};
 use crate::mem::{Burst, MempoolCache};
 use crate::offload::{Features, vnet};
-use crate::stats::PortCounters;
+use crate::stats::{DropReason, PortCounters, PortStats};
 use crossbeam::channel::bounded;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::uio::pwrite;
@@ -20,6 +20,46 @@ pub const USER: u64 = 0x7000_0000;
 pub const SIZE: u16 = 16;
 /// Where the guest's transmit ring and its receive ring begin; their parts follow at 0x100 (avail) and 0x180 (used).
 pub const RINGS: [usize; 2] = [0, 0x200];
+const PARTS: [usize; 4] = [0, 0x100, 0x180, 0x200];
+
+/// A guest's memory and where its rings are in it: transmit ring, then receive ring, of each descriptors, avail, used.
+#[derive(Debug)]
+pub struct Layout {
+    /// Bytes.
+    pub memory: usize,
+    /// Descriptors per ring.
+    pub size: u16,
+    /// See the type.
+    pub rings: [[usize; 3]; 2],
+}
+
+/// Short rings, which a fuzzer's bytes fill.
+pub const SMALL: Layout = Layout { memory: MEMORY, size: SIZE, rings: [[0, 0x100, 0x180], [0x200, 0x300, 0x380]] };
+/// Rings as long as can be; behind them 3 MiB for buffers.
+pub const LARGE: Layout = Layout {
+    memory: 6 << 20,
+    size: ring::MAX_SIZE,
+    rings: [[0x10_0000, 0x18_0000, 0x1a_0000], [0x20_0000, 0x28_0000, 0x2a_0000]],
+};
+/// Where the buffers of [`LARGE`] begin.
+pub const BUFFERS: usize = 0x30_0000;
+
+/// The features of a guest.
+pub mod how {
+    /// Packed rings.
+    pub const PACKED: u8 = 1;
+    /// Frames are spread over chains.
+    pub const MERGE: u8 = 2;
+    /// Indirect descriptors.
+    pub const INDIRECT: u8 = 4;
+    /// Event indexes.
+    pub const EVENT_IDX: u8 = 8;
+    /// The header of 10 bytes.
+    pub const SHORT: u8 = 16;
+    /// [`LARGE`](super::LARGE) rings.
+    pub const LONG_RINGS: u8 = 32;
+}
+
 /// Turns that are taken.
 const TURNS: usize = 4;
 
@@ -30,27 +70,64 @@ pub struct Served {
     pub received: Vec<Vec<u8>>,
     /// Why its rings were left.
     pub faults: Vec<RingFault>,
+    /// Frames dropped, by reason.
+    pub drops: Vec<(DropReason, u64)>,
+    /// What each burst cost, in descriptors.
+    pub costs: Vec<u32>,
     /// Its memory afterwards.
     pub memory: Vec<u8>,
 }
 
-/// Serves a guest. The bits of `how` choose packed rings, merging, indirect descriptors, event indexes, the short header;
-/// `bytes` are its memory from the start; each of `frames` is sent to it in each turn.
+impl Served {
+    /// A burst is over; none costs more than [`MAX_COST`].
+    fn note(&mut self, cost: Option<u32>) {
+        assert!(cost.is_none_or(|cost| cost <= MAX_COST), "a burst of {cost:?} descriptors");
+        self.costs.extend(cost);
+    }
+}
+
+/// Serves a guest. The bits of `how` are [features](how); `bytes` are its memory from the start, as [`SMALL`] has it: what
+/// is in its rings is put into long ones if they are wanted. Each of `frames` is sent to it in each turn.
 ///
 /// # Panics
-/// When there is no memory for a guest.
+/// When there is no memory for a guest, or a burst cost more than it may.
 pub fn exercise(mem: &mut MempoolCache, how: u8, bytes: &[u8], frames: &[&[u8]]) -> Served {
+    let bytes = &bytes[..bytes.len().min(MEMORY)];
+    if how & how::LONG_RINGS == 0 {
+        return serve(mem, how, (&SMALL, &[(0, bytes)]), frames);
+    }
+    let part = |ring: usize, part: usize| {
+        let [from, to] = [part, part + 1].map(|part| (RINGS[ring] + PARTS[part]).min(bytes.len()));
+        (LARGE.rings[ring][part], &bytes[from..to])
+    };
+    let parts = (0..2).flat_map(|ring| (0..3).map(move |at| (ring, at))).map(|(ring, at)| part(ring, at));
+    serve(mem, how, (&LARGE, &[(0, bytes)].into_iter().chain(parts).collect::<Vec<_>>()), frames)
+}
+
+/// Serves a guest whose memory has these `pieces` at these places.
+///
+/// # Panics
+/// As [`exercise`].
+pub fn serve(
+    mem: &mut MempoolCache,
+    how: u8,
+    (layout, pieces): (&Layout, &[(usize, &[u8])]),
+    frames: &[&[u8]],
+) -> Served {
     let file = memfd_create(c"guest", MFdFlags::MFD_CLOEXEC).expect("a memfd");
-    nix::unistd::ftruncate(&file, MEMORY as i64).expect("memory");
-    pwrite(&file, &bytes[..bytes.len().min(MEMORY)], 0).expect("guest memory");
+    let len = |at: usize| i64::try_from(at).expect("a small memory");
+    nix::unistd::ftruncate(&file, len(layout.memory)).expect("memory");
+    for (at, bytes) in pieces {
+        pwrite(&file, bytes, len(*at)).expect("guest memory");
+    }
     let ours = file.try_clone().expect("a descriptor");
-    let table = vec![RegionSpec { guest: GUEST, user: USER, len: MEMORY as u64, offset: 0, file }];
+    let table = vec![RegionSpec { guest: GUEST, user: USER, len: layout.memory as u64, offset: 0, file }];
     let memory = Arc::new(GuestMemory::map(table).expect("a mapping"));
     let complaints = Arc::new(Complaints::new().expect("an eventfd"));
-    let mut queue = Vhost::new(0, &complaints);
-    for (way, at) in [Way::FromGuest, Way::ToGuest].into_iter().zip(RINGS) {
+    let mut queue = Vhost::new(0, 1, &complaints);
+    for (way, at) in [Way::FromGuest, Way::ToGuest].into_iter().zip(layout.rings) {
         let (reply, _answer) = bounded(1);
-        if let Some(line) = line(&memory, how, at) {
+        if let Some(line) = line(&memory, how, layout.size, at) {
             queue.obey(Order::Start(way, Box::new(line)), &reply);
         }
     }
@@ -61,37 +138,43 @@ pub fn exercise(mem: &mut MempoolCache, how: u8, bytes: &[u8], frames: &[&[u8]])
     }
     queue.close(mem);
     served.faults = complaints.take_all().into_iter().map(|complaint| complaint.fault).collect();
-    served.memory = vec![0; MEMORY];
+    let mut sums = PortStats::default();
+    sums.add(&stats);
+    served.drops = sums.dropped().filter(|(_, n)| *n > 0).collect();
+    served.memory = vec![0; layout.memory];
     nix::sys::uio::pread(&ours, &mut served.memory, 0).expect("guest memory");
     served
 }
 
-fn line(memory: &Arc<GuestMemory>, how: u8, at: usize) -> Option<Line> {
-    let user = USER + at as u64;
+fn line(memory: &Arc<GuestMemory>, how: u8, size: u16, at: [usize; 3]) -> Option<Line> {
+    let [desc, avail, used] = at.map(|at| USER + at as u64);
+    let has = |bit: u8| how & bit != 0;
     let spec = RingSpec {
         memory: Arc::clone(memory),
-        size: SIZE,
-        desc: user,
-        avail: user + 0x100,
-        used: user + 0x180,
+        size,
+        desc,
+        avail,
+        used,
         base: 0x8000,
-        packed: how & 1 != 0,
-        indirect: how & 4 != 0,
-        event_idx: how & 8 != 0,
+        packed: has(how::PACKED),
+        indirect: has(how::INDIRECT),
+        event_idx: has(how::EVENT_IDX),
     };
-    let header = if how & 16 == 0 { vnet::LEN } else { vnet::LEN - 2 };
-    Line::new(&spec, Terms { header, mergeable: how & 2 != 0, features: Features::default() }, true).ok()
+    let header = if has(how::SHORT) { vnet::LEN - 2 } else { vnet::LEN };
+    Line::new(&spec, Terms { header, mergeable: has(how::MERGE), features: Features::default() }, true).ok()
 }
 
 fn turn(queue: &mut Vhost, mem: &mut MempoolCache, stats: &PortCounters, frames: &[&[u8]], served: &mut Served) {
     let mut burst = Burst::new();
     queue.rx_burst(&mut burst, mem, stats);
+    served.note(queue.cost(Way::FromGuest));
     for mbuf in burst.drain(..) {
         served.received.push(mem.pool().segments(&mbuf).flatten().copied().collect());
         mem.free(mbuf);
     }
     burst.extend(frames.iter().filter_map(|frame| mem.alloc_from(frame)).take(crate::mem::BURST_SIZE));
     queue.tx_burst(&mut burst, mem, stats);
+    served.note(queue.cost(Way::ToGuest));
     mem.free_burst(&mut burst);
     queue.flush();
     let _may_sleep = queue.prepare_sleep();

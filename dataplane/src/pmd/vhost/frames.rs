@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 
 /// Most bytes of a frame: an IP packet of 64 KiB, the Ethernet header and two tags.
 const MAX_FRAME: usize = 65_535 + eth::HEADER_LEN + 2 * eth::TAG_LEN;
-/// Chains that are looked at per burst; frames that are dropped do not fill it.
+/// Chains that are looked at per burst, if its [`Budget`](super::ring::Budget) lasts; frames that are dropped do not fill it.
 const MOST: usize = BURST_SIZE;
 /// Chains whose buffers are asked for at once, before the first is copied: they lie in the cache of the guest's core.
 const AHEAD: u16 = 32;
@@ -91,8 +91,12 @@ pub(super) fn receive(
     let Parts { chain, terms, mem, stats } = parts;
     let (mut any, mut frames, mut bytes) = (false, 0, 0);
     let mut outcome = Ok(());
+    chain.budget.begin();
     ring.prefetch(AHEAD, false);
     for _ in 0..MOST.min(burst.remaining_capacity()) {
+        if chain.budget.is_spent() {
+            break;
+        }
         let mark = ring.mark();
         chain.clear();
         let head = match ring.take(chain, false) {
@@ -116,6 +120,9 @@ pub(super) fn receive(
         };
         ring.give(head, 0);
         any = true;
+        if let Ok(mbuf) | Err((Some(mbuf), _)) = &verdict {
+            chain.budget.spend_bytes(mbuf.len());
+        }
         match verdict {
             Ok(mbuf) if enabled => {
                 (frames, bytes) = (frames + 1, bytes + mbuf.len());
@@ -232,6 +239,7 @@ pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) ->
     let (mut frames, mut bytes) = (0, 0);
     let mut outcome = Ok(());
     let mut taken = 0;
+    chain.budget.begin();
     ring.prefetch(u16::try_from(burst.len()).unwrap_or(AHEAD), true);
     for mbuf in burst.iter() {
         let offload = mbuf.is_offloaded().then(|| mem.pool().offload(mbuf));
@@ -270,6 +278,12 @@ fn write_frame(
 ) -> Result<Outcome, RingFault> {
     let need = (terms.header + mbuf.len()) as u64;
     let mark = ring.mark();
+    if chain.is_too_small(mark, need) {
+        return Ok(Outcome::Refused(DropReason::Oversize));
+    }
+    if chain.budget.is_spent() {
+        return Ok(Outcome::Full);
+    }
     chain.clear();
     let Some(first) = ring.take(chain, true)? else { return Ok(Outcome::Full) };
     if first.bytes < need {
@@ -321,7 +335,7 @@ fn write_merged(
     let mut room = first.bytes;
     heads.push(first);
     while room < need {
-        let full = heads.is_full() || !terms.mergeable;
+        let full = heads.is_full() || chain.is_long() || !terms.mergeable;
         match if full { None } else { ring.take(chain, true)? } {
             Some(head) => {
                 room += head.bytes;
@@ -329,8 +343,12 @@ fn write_merged(
             }
             None => {
                 ring.rewind(mark);
+                if !full {
+                    return Ok(Outcome::Full);
+                }
                 // One that the guest's buffers can never hold does not keep the others waiting.
-                return Ok(if full { Outcome::Refused(DropReason::Oversize) } else { Outcome::Full });
+                chain.remember(mark, room);
+                return Ok(Outcome::Refused(DropReason::Oversize));
             }
         }
     }
@@ -358,6 +376,9 @@ fn write_finished(
     terms: &Terms,
     (mem, mbuf, stats): (&mut MempoolCache, &Mbuf, &PortCounters),
 ) -> Result<Outcome, RingFault> {
+    if chain.budget.is_spent() {
+        return Ok(Outcome::Full);
+    }
     // A copy: if the guest has no room the frame is its sender's again, as it was.
     let Some(copy) = mem.copy(mbuf) else { return Ok(Outcome::Refused(DropReason::NoMbuf)) };
     let mut frames = Segments::new();
@@ -375,13 +396,15 @@ fn write_finished(
         }
     }
     let mut outcome = Ok(Outcome::Sent);
+    let mut sent = 0;
     for frame in &frames {
         outcome = write_frame(ring, chain, terms, (mem.pool(), frame, None));
         if !matches!(outcome, Ok(Outcome::Sent)) {
             break;
         }
+        sent += 1;
     }
-    let cut_short = matches!(outcome, Ok(Outcome::Full));
+    let cut_short = sent > 0 && matches!(outcome, Ok(Outcome::Full));
     frames.drain(..).for_each(|frame| mem.free(frame));
     // Segments that did go out cannot be taken back: the frame counts as dropped, and is not sent twice.
     if cut_short { Ok(Outcome::Refused(DropReason::TxFull)) } else { outcome }

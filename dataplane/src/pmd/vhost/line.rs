@@ -66,7 +66,7 @@ impl Line {
     pub fn new(spec: &RingSpec, terms: Terms, enabled: bool) -> Result<Self, RingError> {
         let format = if spec.packed { Format::Packed(Packed::new(spec)?) } else { Format::Split(Split::new(spec)?) };
         // A predecessor may have died between publishing and calling.
-        let (chain, untold, doubtful) = (Chain::new(spec.size), true, true);
+        let (chain, untold, doubtful) = (Chain::new(), true, true);
         Ok(Self { format, chain, terms, enabled, untold, call: None, doubtful, kick: None, log: None })
     }
 

@@ -6,6 +6,7 @@
 //!
 //! - The guest is told not to kick while the worker is awake, and asked to before it sleeps (`Vhost::prepare_sleep`).
 //! - One publication per burst and ring; one call at most per turn and ring ([`Vhost::flush`]).
+//! - What a guest may cost is bounded, whatever it offers: a budget per burst ([`ring::MAX_COST`]).
 //! - A guest that breaks the rules ([`RingFault`]) loses its rings at once; the session hears of it by a
 //!   [`Complaint`], once. The other ports notice nothing.
 //! - While a guest is copied elsewhere, what is written to it is logged ([`dirty`](DirtyLog)); a burst asks once.
@@ -34,6 +35,7 @@ use crate::stats::{DropReason, PortCounters};
 use crossbeam::queue::SegQueue;
 use line::with_ring;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use ring::Budget;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub struct Vhost {
     to_guest: Option<Box<Line>>,
     // cold
     pair: u16,
+    /// Pairs of the port, which share what its guest may cost.
+    pairs: u16,
     complaints: Arc<Complaints>,
     /// Frames the session wants received.
     announced: Vec<Mbuf>,
@@ -94,11 +98,11 @@ pub struct Vhost {
 }
 
 impl Vhost {
-    /// Pair number `pair` of a port, without a guest.
+    /// Pair number `pair` of a port with `pairs`, without a guest.
     #[must_use]
-    pub fn new(pair: u16, complaints: &Arc<Complaints>) -> Self {
+    pub fn new(pair: u16, pairs: u16, complaints: &Arc<Complaints>) -> Self {
         let complaints = Arc::clone(complaints);
-        Self { from_guest: None, to_guest: None, pair, complaints, announced: Vec::new(), calls: 0, kicks: 0 }
+        Self { from_guest: None, to_guest: None, pair, pairs, complaints, announced: Vec::new(), calls: 0, kicks: 0 }
     }
 
     /// Which pair of its port this is.
@@ -124,7 +128,7 @@ impl Vhost {
     pub fn obey(&mut self, order: Order, reply: &Reply) {
         let mut answer = Answer::default();
         match order {
-            Order::Start(way, line) => *self.line(way) = Some(line),
+            Order::Start(way, line) => self.start(way, line),
             Order::Stop(way) => answer.base = self.line(way).take().map(|line| line.base()),
             Order::Finish(way) => answer.base = self.line(way).take().map(|line| line.finish()),
             Order::Enable(way, on) => self.line(way).iter_mut().for_each(|line| line.enabled = on),
@@ -139,12 +143,25 @@ impl Vhost {
                 }
             }
             Order::Announce(mbuf) => self.announced.push(mbuf),
-            Order::Report => {}
+            Order::Report => {
+                answer.waiting = [&self.to_guest, &self.from_guest].map(|line| line.as_ref().map(|l| l.pending()));
+            }
         }
-        answer.waiting = [&self.to_guest, &self.from_guest].map(|line| line.as_ref().map(|l| l.pending()));
         (answer.calls, answer.kicks) = (self.calls, self.kicks);
         // Whoever asked may have gone.
         let _ = reply.send(answer);
+    }
+
+    /// Bursts from the guest are as many as it has pairs, and share a budget; those to it are as many as others send.
+    fn start(&mut self, way: Way, mut line: Box<Line>) {
+        let rings = if way == Way::FromGuest { self.pairs } else { 1 };
+        line.chain.budget = Budget::shared_by(rings);
+        *self.line(way) = Some(line);
+    }
+
+    /// What the last burst of a ring cost, in descriptors.
+    pub(super) fn cost(&mut self, way: Way) -> Option<u32> {
+        self.line(way).as_ref().map(|line| line.chain.budget.cost())
     }
 
     /// See [`Pmd::rx_burst`](super::Pmd::rx_burst).
@@ -237,5 +254,7 @@ fn down(burst: &mut Burst, mem: &mut MempoolCache, stats: &PortCounters) {
     mem.free_burst(burst);
 }
 
+#[cfg(test)]
+mod budget_tests;
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ pub enum Order {
 pub struct Answer {
     /// Position of the ring that was stopped, as in SET_VRING_BASE; `None` if none ran.
     pub base: Option<u32>,
-    /// Descriptors that wait in the guest's receive ring and transmit ring.
+    /// Of a report: descriptors that wait in the guest's receive ring and transmit ring; of a packed one, up to 1024.
     pub waiting: [Option<u16>; 2],
     /// Calls made since the pair was opened.
     pub calls: u64,

@@ -1,13 +1,11 @@
 //! Rings with a driver by hand; and with whatever bytes.
 
+use super::exercise::how::{INDIRECT, MERGE, PACKED};
 use super::exercise::{GUEST, MEMORY, RINGS, SIZE, Served, exercise};
 use super::ring::RingFault;
 use crate::mem::{Arena, ArenaConfig, Hugepages, Mempool, MempoolCache};
 use proptest::prelude::*;
 
-const PACKED: u8 = 1;
-const MERGE: u8 = 2;
-const INDIRECT: u8 = 4;
 const FRAME: [u8; 80] = [7; 80];
 
 /// Guest memory, written as a driver writes it.
@@ -213,7 +211,7 @@ proptest! {
 
     /// Whatever a guest's memory holds: no panic, and every frame home again (`Driver::serve`).
     #[test]
-    fn any_memory_is_survived(how in 0u8..32, words in proptest::collection::vec(any::<u16>(), 0x300), sane in any::<bool>()) {
+    fn any_memory_is_survived(how in 0u8..64, words in proptest::collection::vec(any::<u16>(), 0x300), sane in any::<bool>()) {
         let mut driver = Driver::new();
         for (i, word) in words.iter().enumerate() {
             driver.put(2 * i, &word.to_le_bytes());

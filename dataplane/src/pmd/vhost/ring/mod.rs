@@ -2,7 +2,7 @@
 //!
 //! A ring is frozen when it is attached: size, addresses and features are checked once and never looked up again.
 //! What the guest writes later is read once and checked whole before it is used: indexes against the frozen size,
-//! chains against the number of descriptors there can be, addresses by [`GuestMemory`].
+//! chains against the number of descriptors there can be, and may be ([`Chain`]), addresses by [`GuestMemory`].
 //! Whatever cannot be is a [`RingFault`], and the ring is not touched again.
 //!
 //! Descriptors are used in the order they were made available, whether or not IN_ORDER was agreed. So the device's
@@ -12,6 +12,7 @@
 //!
 //! Owner: the worker that owns the queue pair.
 
+mod chain;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod notify;
@@ -19,6 +20,8 @@ pub(super) mod packed;
 pub(super) mod split;
 
 use super::memory::{GuestMemory, Unmapped};
+pub(super) use chain::{Budget, Chain, Seg};
+pub use chain::{MAX_CHAIN, MAX_COST};
 use std::sync::Arc;
 
 /// Most descriptors of a ring (virtio 1.2 §2.7, §2.8).
@@ -45,6 +48,9 @@ pub enum RingFault {
     /// A chain that loops, or is longer than the ring.
     #[error("a descriptor chain longer than its ring of {0}, or one that loops")]
     Endless(u16),
+    /// A chain that is longer than any device takes.
+    #[error("a chain of more than {MAX_CHAIN} descriptors")]
+    Long,
     /// Not a whole number of descriptors, none, too many, or nested.
     #[error("an indirect table of {0} bytes where there can be none")]
     Indirect(u32),
@@ -57,13 +63,6 @@ pub enum RingFault {
     /// Pages it had shared are gone.
     #[error("it took back memory that it shares")]
     Torn,
-}
-
-/// A piece of a buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seg {
-    pub(super) addr: u64,
-    pub(super) len: u32,
 }
 
 /// A chain taken off a ring, to be given back by [`Ring::give`].
@@ -82,46 +81,6 @@ pub(super) struct Head {
 pub(super) struct Mark {
     pub(super) index: u16,
     pub(super) wrap: bool,
-}
-
-/// The buffers of the chains at hand, in order. Kept between frames, so that nothing is allocated.
-#[derive(Debug)]
-pub(super) struct Chain {
-    segs: Vec<Seg>,
-    limit: usize,
-}
-
-impl Chain {
-    /// Room for everything a ring of `size` can put in one chain, twice over.
-    pub(super) fn new(size: u16) -> Self {
-        let limit = 2 * usize::from(size).max(MAX_MERGED);
-        Self { segs: Vec::with_capacity(limit), limit }
-    }
-
-    #[inline]
-    pub(super) fn clear(&mut self) {
-        self.segs.clear();
-    }
-
-    #[inline]
-    pub(super) fn segs(&self) -> &[Seg] {
-        &self.segs
-    }
-
-    /// Adds a buffer; one of no bytes is valid and nothing.
-    #[inline]
-    fn push(&mut self, desc: &Desc, to_write: bool, size: u16) -> Result<u64, RingFault> {
-        if (desc.flags & WRITE != 0) != to_write {
-            return Err(RingFault::Direction);
-        }
-        if desc.len > 0 {
-            if self.segs.len() == self.limit {
-                return Err(RingFault::Endless(size));
-            }
-            self.segs.push(Seg { addr: desc.addr, len: desc.len });
-        }
-        Ok(desc.len.into())
-    }
 }
 
 /// A descriptor, read once. `next` is the buffer's id in a packed ring.

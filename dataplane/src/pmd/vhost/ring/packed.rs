@@ -30,6 +30,9 @@ use std::sync::atomic::Ordering;
 const FLAGS: usize = 14;
 const LEN: usize = 8;
 
+/// Most descriptors that are counted as waiting: each is looked at, by the worker.
+const PENDING: u16 = 1024;
+
 /// Offsets in an event suppression structure (§2.8.14).
 const EVENT_INDEX: usize = 0;
 const EVENT_FLAGS: usize = 2;
@@ -224,7 +227,7 @@ impl Packed {
             if desc.flags & INDIRECT != 0 {
                 return Err(RingFault::Indirect(desc.len));
             }
-            bytes += chain.push(&desc, to_write, self.size)?;
+            bytes += chain.push(&desc, to_write)?;
         }
         Ok(bytes)
     }
@@ -243,6 +246,7 @@ impl Ring for Packed {
         if !self.is_available(self.next) {
             return Ok(None);
         }
+        chain.begin();
         let (mut at, mut bytes) = (self.next, 0);
         for slots in 1..=self.size {
             let desc = self.desc(at.index);
@@ -250,7 +254,7 @@ impl Ring for Packed {
             if desc.flags & INDIRECT != 0 {
                 bytes += self.walk_table(&desc, chain, to_write)?;
             } else {
-                bytes += chain.push(&desc, to_write, self.size)?;
+                bytes += chain.push(&desc, to_write)?;
             }
             if desc.flags & NEXT == 0 {
                 self.next = at;
@@ -317,7 +321,8 @@ impl Ring for Packed {
     fn pending(&self) -> u16 {
         let mut at = self.next;
         let mut n = 0;
-        while n < self.size && self.is_available(at) {
+        // enough to see that it does not take them
+        while n < self.size.min(PENDING) && self.is_available(at) {
             (at, n) = (self.after(at, 1), n + 1);
         }
         n

@@ -134,7 +134,7 @@ impl Split {
             if desc.flags & INDIRECT != 0 {
                 return Ok(bytes + self.walk_table(&desc, chain, to_write)?);
             }
-            bytes += chain.push(&desc, to_write, self.size)?;
+            bytes += chain.push(&desc, to_write)?;
             if desc.flags & NEXT == 0 {
                 return Ok(bytes);
             }
@@ -160,7 +160,7 @@ impl Split {
             if desc.flags & INDIRECT != 0 {
                 return Err(RingFault::Indirect(desc.len));
             }
-            bytes += chain.push(&desc, to_write, self.size)?;
+            bytes += chain.push(&desc, to_write)?;
             if desc.flags & NEXT == 0 {
                 return Ok(bytes);
             }
@@ -185,6 +185,7 @@ impl Ring for Split {
         } else {
             self.window[usize::from(self.next) % WINDOW]
         };
+        chain.begin();
         let bytes = self.walk(desc, chain, to_write)?;
         self.next = self.next.wrapping_add(1);
         Ok(Some(Head { id, slots: 1, bytes }))
