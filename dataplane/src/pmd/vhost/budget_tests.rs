@@ -1,6 +1,6 @@
 //! What a guest can make us look at in a burst: rings as long as can be, full of the longest chains of nothing.
 
-use super::exercise::how::{INDIRECT, MERGE, PACKED};
+use super::exercise::how::{INDIRECT, LOGGED, MERGE, PACKED};
 use super::exercise::{BUFFERS, GUEST, LARGE, Served, serve};
 use super::ring::{MAX_CHAIN, MAX_COST, RingFault};
 use crate::mem::{Arena, ArenaConfig, BURST_SIZE, Hugepages, Mempool, MempoolCache};
@@ -113,6 +113,20 @@ fn a_chain_longer_than_any_device_takes_is_a_fault() {
     for how in FORMATS {
         let served = served(how, &full(how, FROM, 2 * MAX_CHAIN, 0), 0);
         assert_eq!(served.faults, [RingFault::Long], "{how}");
+    }
+}
+
+/// Every page that is marked is an atomic operation, and a buffer of 4 GiB has a million of them.
+#[test]
+fn what_is_logged_is_what_was_written() {
+    for how in FORMATS.map(|how| how | MERGE | LOGGED) {
+        let served = served(how, &full(how, TO, MAX_CHAIN, u32::MAX), BURST_SIZE);
+        assert_eq!((&served.faults[..], &served.drops[..]), (&[][..], &[][..]), "{how}");
+        let page = |place: usize| (usize::try_from(GUEST).unwrap() + place) / 4096;
+        // of the rings all is marked
+        let rings = LARGE.rings.map(|[desc, ..]| page(desc)..page(desc) + 0x100);
+        let outside = served.marked.into_iter().filter(|page| !rings.iter().any(|ring| ring.contains(page)));
+        assert_eq!(outside.collect::<Vec<_>>(), [page(BUFFERS)], "{how}");
     }
 }
 

@@ -3,13 +3,14 @@
 //!
 //! A burst is served through [`Logged`] while it is on; while it is off there is no more of it than that question. Pages
 //! are marked after they were written, and before the ring is given back: whoever clears a bit and then copies the page
-//! has what was written, or finds the bit set again. More may be marked than was written, never less.
+//! has what was written, or finds the bit set again. What is marked of a chain are the bytes that it is given back with: a
+//! guest's buffers may be far larger, and every page costs an atomic operation. Of the ring itself all is marked.
 //!
 //! Owner: the log is made by the session, shared by the rings that write to it. It is foreign memory like the guest's
 //! ([`memory`](super::memory)), and may be torn like that.
 
 use super::memory::{Area, GuestMemory, MemoryError, RegionSpec};
-use super::ring::{Chain, Head, Mark, Ring, RingFault, Seg};
+use super::ring::{Chain, Head, MAX_COST, Mark, Ring, RingFault, Seg};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -64,8 +65,9 @@ pub struct Log {
     dirty: Arc<DirtyLog>,
     /// Guest addresses and bytes of what the device writes in the ring itself.
     ring: Vec<(u64, u64)>,
-    /// Buffers that were taken to be written to, and are not marked yet.
-    written: Vec<Seg>,
+    /// Buffers of chains that were taken to be written to, in order; those of the first `given` are given back and marked.
+    taken: Vec<Seg>,
+    given: usize,
 }
 
 impl Log {
@@ -73,7 +75,7 @@ impl Log {
     /// is not to be logged.
     #[must_use]
     pub fn new(dirty: &Arc<DirtyLog>, ring: Vec<(u64, u64)>) -> Self {
-        Self { dirty: Arc::clone(dirty), ring, written: Vec::new() }
+        Self { dirty: Arc::clone(dirty), ring, taken: Vec::with_capacity(MAX_COST as usize), given: 0 }
     }
 
     /// The ring, logged.
@@ -86,9 +88,21 @@ impl Log {
         self.ring.iter().for_each(|(addr, len)| self.dirty.mark(*addr, *len));
     }
 
-    fn mark_all(&mut self) {
-        self.mark_ring();
-        self.written.drain(..).for_each(|seg| self.dirty.mark(seg.addr, seg.len.into()));
+    /// The next chain, of `bytes`, has `len` bytes written; chains are given in the order they were taken.
+    fn mark_chain(&mut self, bytes: u64, len: u32) {
+        let (mut rest, mut left) = (bytes, u64::from(len));
+        while let Some(seg) = self.taken.get(self.given).filter(|_| rest > 0) {
+            let len = u64::from(seg.len);
+            self.dirty.mark(seg.addr, len.min(left));
+            (rest, left) = (rest.saturating_sub(len), left.saturating_sub(len));
+            self.given += 1;
+        }
+    }
+
+    /// What was taken and not given is available again.
+    fn clear(&mut self) {
+        self.taken.clear();
+        self.given = 0;
     }
 
     /// Whether the log is still there.
@@ -108,7 +122,7 @@ impl<R: Ring> Ring for Logged<'_, R> {
         let before = chain.segs().len();
         let head = self.ring.take(chain, to_write)?;
         if to_write {
-            self.log.written.extend_from_slice(&chain.segs()[before..]);
+            self.log.taken.extend_from_slice(&chain.segs()[before..]);
         }
         Ok(head)
     }
@@ -123,15 +137,18 @@ impl<R: Ring> Ring for Logged<'_, R> {
 
     fn rewind(&mut self, mark: Mark) {
         self.ring.rewind(mark);
+        self.log.taken.truncate(self.log.given);
     }
 
     fn give(&mut self, head: Head, len: u32) {
         self.ring.give(head, len);
+        self.log.mark_chain(head.bytes, len);
     }
 
     fn publish(&mut self) {
         self.ring.publish();
-        self.log.mark_all();
+        self.log.mark_ring();
+        self.log.clear();
     }
 
     fn wants_call(&mut self) -> bool {

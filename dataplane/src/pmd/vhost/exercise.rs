@@ -1,13 +1,14 @@
 //! A guest whose memory is arbitrary bytes, served for a few turns: what the fuzzer and the property tests call.
 
 use super::ring::{self, MAX_COST, RingSpec};
-use super::{Complaints, GuestMemory, Line, Order, RegionSpec, RingFault, Terms, Vhost, Way};
+use super::{Complaints, DirtyLog, GuestMemory, Line, Log, Order, RegionSpec, RingFault, Terms, Vhost, Way};
 use crate::mem::{Burst, MempoolCache};
 use crate::offload::{Features, vnet};
 use crate::stats::{DropReason, PortCounters, PortStats};
 use crossbeam::channel::bounded;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::uio::pwrite;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Bytes of guest memory, where the guest sees it, and where its front end does.
@@ -58,8 +59,12 @@ pub mod how {
     pub const SHORT: u8 = 16;
     /// [`LARGE`](super::LARGE) rings.
     pub const LONG_RINGS: u8 = 32;
+    /// What is written is logged.
+    pub const LOGGED: u8 = 64;
 }
 
+/// Bytes of a dirty log for all of the first 4 GiB.
+const LOG: usize = 4 << 30 >> 12 >> 3;
 /// Turns that are taken.
 const TURNS: usize = 4;
 
@@ -76,6 +81,8 @@ pub struct Served {
     pub costs: Vec<u32>,
     /// Its memory afterwards.
     pub memory: Vec<u8>,
+    /// Pages that the dirty log says were written.
+    pub marked: Vec<usize>,
 }
 
 impl Served {
@@ -123,11 +130,16 @@ pub fn serve(
     let ours = file.try_clone().expect("a descriptor");
     let table = vec![RegionSpec { guest: GUEST, user: USER, len: layout.memory as u64, offset: 0, file }];
     let memory = Arc::new(GuestMemory::map(table).expect("a mapping"));
+    let log = memfd_create(c"log", MFdFlags::MFD_CLOEXEC).expect("a memfd");
+    nix::unistd::ftruncate(&log, len(LOG)).expect("a log");
+    let dirty = DirtyLog::map(log.try_clone().expect("a descriptor"), LOG as u64, 0).map(Arc::new).expect("a log");
     let complaints = Arc::new(Complaints::new().expect("an eventfd"));
     let mut queue = Vhost::new(0, 1, &complaints);
     for (way, at) in [Way::FromGuest, Way::ToGuest].into_iter().zip(layout.rings) {
         let (reply, _answer) = bounded(1);
         if let Some(line) = line(&memory, how, layout.size, at) {
+            let log = || Box::new(Log::new(&dirty, written_in(how, layout.size, at)));
+            let line = line.with_log((how & how::LOGGED != 0).then(log));
             queue.obey(Order::Start(way, Box::new(line)), &reply);
         }
     }
@@ -141,9 +153,23 @@ pub fn serve(
     let mut sums = PortStats::default();
     sums.add(&stats);
     served.drops = sums.dropped().filter(|(_, n)| *n > 0).collect();
-    served.memory = vec![0; layout.memory];
-    nix::sys::uio::pread(&ours, &mut served.memory, 0).expect("guest memory");
+    served.memory = read(&ours, layout.memory);
+    let pages = read(&log, LOG);
+    served.marked = (0..8 * LOG).filter(|page| pages[page / 8] >> (page % 8) & 1 == 1).collect();
     served
+}
+
+fn read(file: &OwnedFd, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    nix::sys::uio::pread(file, &mut bytes, 0).expect("memory");
+    bytes
+}
+
+/// What the device writes in a ring of the guest's.
+fn written_in(how: u8, size: u16, [desc, _, used]: [usize; 3]) -> Vec<(u64, u64)> {
+    let at = |at: usize| GUEST + at as u64;
+    let size = u64::from(size);
+    if how & how::PACKED != 0 { vec![(at(desc), 16 * size), (at(used), 4)] } else { vec![(at(used), 6 + 8 * size)] }
 }
 
 fn line(memory: &Arc<GuestMemory>, how: u8, size: u16, at: [usize; 3]) -> Option<Line> {
