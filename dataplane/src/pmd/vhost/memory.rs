@@ -20,6 +20,7 @@ use super::sigbus::{self, Watched};
 use nix::libc;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
+use nix::sys::sysinfo::sysinfo;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -73,6 +74,18 @@ pub enum MemoryError {
         /// Bytes of the file.
         size: u64,
     },
+    /// More than there can be: its pages would be ours to pay for, and the mappings would fill the address space.
+    #[error(
+        "it shares {bytes} bytes of memory up to region {index}, and this machine has {most} with its swap; give the guest less"
+    )]
+    TooLarge {
+        /// The last region that was looked at.
+        index: usize,
+        /// Bytes of all up to there, or the end of this one in its file.
+        bytes: u64,
+        /// Bytes of memory and swap.
+        most: u64,
+    },
     /// mmap and the like.
     #[error("mapping memory region {0}: {1}")]
     Map(usize, io::Error),
@@ -125,12 +138,14 @@ impl GuestMemory {
             return Err(MemoryError::Count(table.len()));
         }
         let mut regions: Vec<Region> = Vec::new();
+        let mut total = 0u64;
         for (i, spec) in table.into_iter().enumerate() {
             let overlaps = |r: &Region| spec.guest < r.guest + r.len && r.guest < spec.guest.saturating_add(spec.len);
             if let Some(other) = regions.iter().position(overlaps) {
                 return Err(MemoryError::Overlap(other, i));
             }
-            regions.push(map_region(i, spec)?);
+            total = total.saturating_add(spec.len);
+            regions.push(map_region(i, spec, total)?);
         }
         Ok(Self { regions: regions.into() })
     }
@@ -189,7 +204,6 @@ impl GuestMemory {
         Ok(())
     }
 
-    #[allow(dead_code)]
     /// `len` bytes at a guest address, if they lie in one region.
     #[inline]
     pub(super) fn run(&self, addr: u64, len: usize) -> Option<Run<'_>> {
@@ -287,7 +301,13 @@ fn fetch(at: *const u8, write: bool) {
     }
 }
 
-fn map_region(index: usize, spec: RegionSpec) -> Result<Region, MemoryError> {
+/// Bytes of memory and swap of this machine.
+fn machine_memory() -> u64 {
+    sysinfo().map_or(u64::MAX, |info| info.ram_total().saturating_add(info.swap_total()))
+}
+
+/// `total` are the bytes of all regions up to this one.
+fn map_region(index: usize, spec: RegionSpec, total: u64) -> Result<Region, MemoryError> {
     let end = spec.offset.checked_add(spec.len);
     let fits = spec.guest.checked_add(spec.len).is_some() && spec.user.checked_add(spec.len).is_some();
     let end = end.filter(|_| spec.len > 0 && fits).ok_or(MemoryError::Range(index))?;
@@ -304,6 +324,11 @@ fn map_region(index: usize, spec: RegionSpec) -> Result<Region, MemoryError> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size < end {
         return Err(MemoryError::Short { index, end, size });
+    }
+    // Of its file all up to its end is mapped.
+    let (bytes, most) = (total.max(end), machine_memory());
+    if bytes > most {
+        return Err(MemoryError::TooLarge { index, bytes, most });
     }
     // From its first byte and in whole pages, as huge pages want it (hugetlbfs_file_mmap, fs/hugetlbfs/inode.c).
     let page = u64::try_from(stat.st_blksize).unwrap_or(4096).max(4096);
@@ -382,5 +407,38 @@ impl Area {
     pub(super) fn u64(&self, at: usize) -> &AtomicU64 {
         // SAFETY: as in `u16`.
         unsafe { AtomicU64::from_ptr(self.place(at)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    /// A file of `len` bytes and no pages.
+    fn file(len: u64) -> OwnedFd {
+        let file = memfd_create(c"guest", MFdFlags::MFD_CLOEXEC).unwrap();
+        nix::unistd::ftruncate(&file, i64::try_from(len).unwrap()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_guest_larger_than_the_machine_is_refused() {
+        let half = machine_memory() / 2 + 1;
+        let region = |n: u64, offset: u64, len: u64| RegionSpec {
+            guest: n << 50,
+            user: 0,
+            len,
+            offset,
+            file: file(offset + len),
+        };
+        let refused = |table| match GuestMemory::map(table) {
+            Err(MemoryError::TooLarge { index, .. }) => Some(index),
+            _ => None,
+        };
+        assert_eq!(refused(vec![region(0, 0, 2 * half)]), Some(0));
+        assert_eq!(refused(vec![region(0, 0, half), region(1, 0, half)]), Some(1), "together");
+        assert_eq!(refused(vec![region(0, 0, 4096), region(1, 2 * half, 4096)]), Some(1), "far out in its file");
+        assert!(GuestMemory::map(vec![region(0, 0, half / 2), region(1, 0, half / 2)]).is_ok());
     }
 }
