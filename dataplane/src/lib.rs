@@ -29,7 +29,7 @@
 //! # Unsafe code
 //!
 //! Denied but in: `lcore.rs`, `ring.rs`, `mem/arena.rs`, `mem/mempool.rs`, `mem/mempool/cache.rs`, `mem/table.rs`, `pmd/tap/sys.rs`, `pmd/tap/watch.rs`,
-//! `pmd/vhost/memory.rs`, `pmd/vhost/sigbus.rs`, `pmd/vhost/call.rs`,
+//! `pmd/vhost/memory.rs`, `pmd/vhost/sigbus.rs`, `pmd/vhost/call.rs`, `pmd/vhost/call/aio.rs`,
 //! `pmd/af_xdp/open.rs`, `pmd/af_xdp/program.rs`. Each names its invariants at the top. Reads and writes of the
 //! AF_XDP rings are in the crate `af-xdp`.
 

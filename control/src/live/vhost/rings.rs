@@ -102,7 +102,7 @@ impl RingState {
             indirect: acked & INDIRECT_DESC != 0,
         };
         let line = Line::new(&spec, terms(acked), self.enabled).map_err(invalid)?;
-        let call = self.call.as_ref().map(Event::share).transpose()?.flatten().map(Call::new);
+        let call = self.call.as_ref().map(Event::share).transpose()?.flatten().map(Call::new).transpose()?;
         let kick = kick.share()?.map(Kick::new).transpose()?;
         Ok(Some(line.with_call(call).with_kick(kick)))
     }

@@ -346,7 +346,7 @@ impl VhostUserBackendReqHandlerMut for Session {
     fn set_vring_call(&mut self, index: u8, file: Option<File>) -> Result<()> {
         let (at, ring) = self.ring(index.into())?;
         let call = Event::new(file).map_err(Error::ReqHandlerError)?;
-        let shared = call.share().map_err(Error::ReqHandlerError)?.map(Call::new);
+        let shared = call.share().and_then(|fd| fd.map(Call::new).transpose()).map_err(Error::ReqHandlerError)?;
         ring.call = Some(call);
         if ring.running {
             self.order(at, |way| Order::Call(way, shared))?;
