@@ -1,20 +1,27 @@
 //! The burst contract of `dataplane::pmd`, over every kind of port.
 //!
-//! A rig is one queue of a port and its far side: the other end of a cable, or a packet socket of the kernel. What goes
+//! A rig is one queue of a port and its far side: the other end of a cable, a packet socket of the kernel, a guest. What goes
 //! in on one side comes out of the other, whole, in order, and counted; `tx_burst` takes a prefix and leaves the
 //! rest in order; after `close` every frame is back in the pool.
 
 mod common;
+#[path = "e2e/guest/frontend.rs"]
+mod frontend;
 
 use common::packet::Wire;
 use common::world::{run, silence, world};
 use common::{bytes_of, frame, pool, take_bytes, wait_until};
+use crossbeam::channel::bounded;
 use dataplane::mem::{BURST_SIZE, Burst, MempoolCache};
+use dataplane::offload::Features;
 use dataplane::pmd::af_xdp::{self, XdpConfig, XdpProgram};
 use dataplane::pmd::null::Null;
 use dataplane::pmd::tap::{self, IdleLook, TapConfig};
+use dataplane::pmd::vhost::{Complaints, GuestMemory, Line, Order, RegionSpec, RingSpec, Terms, Vhost, Way};
 use dataplane::pmd::{Backlog, Pmd, ring};
 use dataplane::stats::{PortCounters, PortStats};
+use frontend::{FrontEnd, GUEST, MIDDLE, USER};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
@@ -34,6 +41,8 @@ enum Far {
     Nothing,
     Cable(Box<Pmd>),
     Kernel(Wire),
+    /// A guest, and the buffers it has offered to receive in, by the first whose frame was not looked at.
+    Guest(Box<FrontEnd>, u16),
 }
 
 /// A queue under test.
@@ -92,6 +101,28 @@ impl Rig {
         Self { program: Some(port.program), ..rig }
     }
 
+    /// A queue pair of a guest.
+    fn vhost() -> Self {
+        let (ours, _nobody) = UnixStream::pair().expect("a pair");
+        let mut guest = FrontEnd::on(ours, MIDDLE);
+        (0..2).for_each(|vring| guest.start(vring));
+        (0..MIDDLE.size).for_each(|_| guest.want());
+        let file = guest.memory.try_clone().expect("a descriptor").into();
+        let table = vec![RegionSpec { guest: GUEST, user: USER, len: MIDDLE.memory, offset: 0, file }];
+        let memory = Arc::new(GuestMemory::map(table).expect("guest memory"));
+        let mut queue = Vhost::new(0, 1, &Arc::new(Complaints::new().expect("an eventfd")));
+        for (vring, way) in [(0, Way::ToGuest), (1, Way::FromGuest)] {
+            let [desc, avail, used] = [0, 1, 2].map(|part| USER + guest.part(vring, part));
+            let (memory, size) = (Arc::clone(&memory), MIDDLE.size);
+            let (packed, event_idx, indirect) = (false, false, false);
+            let spec = RingSpec { memory, size, desc, avail, used, base: 0, packed, event_idx, indirect };
+            let terms = Terms { header: 12, mergeable: true, features: Features::ALL };
+            let (reply, _answer) = bounded(1);
+            queue.obey(Order::Start(way, Box::new(Line::new(&spec, terms, true).expect("a ring"))), &reply);
+        }
+        Self::new(queue.into(), Far::Guest(Box::new(guest), 0), MempoolCache::new(&pool(FRAMES)))
+    }
+
     fn stats(&self) -> PortStats {
         let mut stats = PortStats::default();
         stats.add(&self.counters);
@@ -110,6 +141,7 @@ impl Rig {
                 Far::Nothing => {}
                 Far::Cable(far) => drop(far.tx_burst(&mut burst, &mut self.mem, &self.scrap)),
                 Far::Kernel(wire) => chunk.iter().for_each(|bytes| assert_eq!(wire.send(bytes), Ok(bytes.len()))),
+                Far::Guest(guest, _) => chunk.iter().for_each(|bytes| guest.send(&[0; 12], bytes)),
             }
             self.mem.free_burst(&mut burst);
         }
@@ -129,6 +161,15 @@ impl Rig {
                 got
             }
             Far::Kernel(wire) => wire.receive_all(n),
+            Far::Guest(guest, next) => {
+                let one = |_| {
+                    let bytes = guest.received(*next);
+                    *next = next.wrapping_add(1);
+                    guest.want();
+                    bytes
+                };
+                (0..n).map(one).collect()
+            }
         }
     }
 
@@ -295,6 +336,18 @@ fn a_burst_of_the_ring_port_is_as_long_as_can_be() {
         assert_eq!(rig.pmd.rx_burst(&mut burst, &mut rig.mem, &rig.counters), expected);
         rig.mem.free_burst(&mut burst);
     }
+    rig.close();
+}
+
+#[test]
+fn the_vhost_user_port_conforms() {
+    conforms(Rig::vhost);
+}
+
+#[test]
+fn a_full_vhost_user_port_takes_a_prefix() {
+    let mut rig = Rig::vhost();
+    fills_up(&mut rig, MIDDLE.size.into());
     rig.close();
 }
 
