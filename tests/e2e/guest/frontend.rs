@@ -225,7 +225,9 @@ impl FrontEnd {
     /// Fills the counter of a ring's calls, and makes whoever would write to it wait.
     pub fn deafen(&self, vring: u16) {
         let call = &self.calls[usize::from(vring)];
-        call.write(u64::MAX - 1).expect("a counter that is empty");
+        // it has been called when its ring came up, or not yet
+        let _before = call.read();
+        let _full = call.write(u64::MAX - 1);
         fcntl(call, FcntlArg::F_SETFL(OFlag::empty())).expect("a descriptor that blocks");
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-const SOCKET: &str = "/run/pollux/evil.sock";
+pub const SOCKET: &str = "/run/pollux/evil.sock";
 /// Frames that pass between the other ports during each deed.
 const OTHERS: u32 = 200;
 
@@ -170,12 +170,12 @@ fn port() -> Value {
     all.iter().find(|port| port["name"] == "evil").expect("the port").clone()
 }
 
-fn link() -> String {
+pub fn link() -> String {
     port()["link"].as_str().expect("a link").to_owned()
 }
 
 /// The last line said of a guest, once there is one of `sessions`.
-fn last(sessions: u64) -> String {
+pub fn last(sessions: u64) -> String {
     wait_until("the front end to be gone", || {
         let guest = &port()["guest"];
         guest["connected"] == false && guest["sessions"] == sessions
@@ -184,10 +184,10 @@ fn last(sessions: u64) -> String {
 }
 
 /// The stations at the other ports.
-struct Others(Wire, Wire);
+pub struct Others(pub Wire, pub Wire);
 
-const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
-const B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
+pub const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
+pub const B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
 
 impl Others {
     fn open() -> Self {
@@ -200,7 +200,7 @@ impl Others {
     }
 
     /// Every frame arrives while `deed` is done.
-    fn lose_nothing(&self, deed: impl FnOnce() + Send) {
+    pub fn lose_nothing(&self, deed: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             let done = scope.spawn(deed);
             let mut sent = 0;
@@ -214,10 +214,15 @@ impl Others {
     }
 }
 
-fn with_evil_port(job: impl FnOnce(&Others)) {
+pub fn with_evil_port(job: impl FnOnce(&Others)) {
+    with_evil_port_and("", job);
+}
+
+/// The same with more keys in the file.
+pub fn with_evil_port_and(keys: &str, job: impl FnOnce(&Others)) {
     let before = Traces::now();
     let yaml = lan("plxt-evil", &[("t1", "tap"), ("t2", "tap")]);
-    let lab = Lab::new(&format!("{yaml}  evil: {{ kind: vhost-user, socket: {SOCKET}, domain: lan }}\n"));
+    let lab = Lab::new(&format!("{yaml}  evil: {{ kind: vhost-user, socket: {SOCKET}, domain: lan }}\n{keys}"));
     silence();
     lab.up();
     job(&Others::open());
@@ -239,7 +244,7 @@ fn all(deeds: &[Deed]) {
 }
 
 /// A well-behaved guest is served after all that: frames pass both ways.
-fn behaves(others: &Others) {
+pub fn behaves(others: &Others) {
     let mut guest = FrontEnd::ready(SOCKET);
     wait_until("the guest to be up", || link() == "up");
     const C: [u8; 6] = [2, 0, 0, 0, 0, 0xc];

@@ -2,9 +2,11 @@
 //! to nothing.
 
 mod frontend;
+mod greedy;
 mod hostile;
 mod jumbo;
 mod machine;
 mod migration;
+mod sandbox;
 mod testpmd;
 mod vm;

@@ -27,7 +27,7 @@ pub fn yaml(role: &str, queues: u16) -> String {
     two + &guest("vm1") + &guest("vm2")
 }
 
-fn port(name: &str) -> Value {
+pub fn port(name: &str) -> Value {
     let ports = ask("ports");
     ports["ports"].as_array().expect("ports").iter().find(|port| port["name"] == name).expect("a port").clone()
 }
