@@ -17,7 +17,9 @@ use dataplane::offload::Features;
 use dataplane::pmd::af_xdp::{self, XdpConfig, XdpProgram};
 use dataplane::pmd::null::Null;
 use dataplane::pmd::tap::{self, IdleLook, TapConfig};
-use dataplane::pmd::vhost::{Complaints, GuestMemory, Line, Order, RegionSpec, RingSpec, Terms, Vhost, Way};
+use dataplane::pmd::vhost::{
+    Direction, GuestMemory, RegionSpec, RingFaultEvents, RingFeatures, RingSpec, Vhost, Vring, VringCommand,
+};
 use dataplane::pmd::{Backlog, Pmd, ring};
 use dataplane::stats::{PortCounters, PortStats};
 use frontend::{FrontEnd, GUEST, MIDDLE, USER};
@@ -110,15 +112,18 @@ impl Rig {
         let file = guest.memory.try_clone().expect("a descriptor").into();
         let table = vec![RegionSpec { guest: GUEST, user: USER, len: MIDDLE.memory, offset: 0, file }];
         let memory = Arc::new(GuestMemory::map(table).expect("guest memory"));
-        let mut queue = Vhost::new(0, 1, &Arc::new(Complaints::new().expect("an eventfd")));
-        for (vring, way) in [(0, Way::ToGuest), (1, Way::FromGuest)] {
+        let mut queue = Vhost::new(0, 1, &Arc::new(RingFaultEvents::new().expect("an eventfd")));
+        for (vring, direction) in [(0, Direction::ToGuest), (1, Direction::FromGuest)] {
             let [desc, avail, used] = [0, 1, 2].map(|part| USER + guest.part(vring, part));
             let (memory, size) = (Arc::clone(&memory), MIDDLE.size);
             let (packed, event_idx, indirect) = (false, false, false);
             let spec = RingSpec { memory, size, desc, avail, used, base: 0, packed, event_idx, indirect };
-            let terms = Terms { header: 12, mergeable: true, features: Features::ALL };
+            let features = RingFeatures { header: 12, mergeable: true, offload: Features::ALL };
             let (reply, _answer) = bounded(1);
-            queue.obey(Order::Start(way, Box::new(Line::new(&spec, terms, true).expect("a ring"))), &reply);
+            queue.apply(
+                VringCommand::Start(direction, Box::new(Vring::new(&spec, features, true).expect("a ring"))),
+                &reply,
+            );
         }
         Self::new(queue.into(), Far::Guest(Box::new(guest), 0), MempoolCache::new(&pool(FRAMES)))
     }

@@ -1,7 +1,7 @@
 //! The guest: a driver with two ports that sends what it receives on one out of the other, in buffers of its own pool.
 
 use super::frame::{HEADER, Shape};
-use dataplane::pmd::vhost::{GuestMemory, RegionSpec, RingSpec, Way};
+use dataplane::pmd::vhost::{Direction, GuestMemory, RegionSpec, RingSpec};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::sync::Arc;
@@ -78,8 +78,8 @@ impl Guest {
     }
 
     /// A ring as control would hand it over.
-    pub fn spec(&self, port: usize, way: Way) -> RingSpec {
-        let at = BASE + (RING * (2 * port + way.index())) as u64;
+    pub fn spec(&self, port: usize, direction: Direction) -> RingSpec {
+        let at = BASE + (RING * (2 * port + direction.index())) as u64;
         RingSpec {
             memory: Arc::clone(&self.memory),
             size: SIZE,

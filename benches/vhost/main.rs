@@ -17,7 +17,7 @@ use crossbeam::channel::bounded;
 use dataplane::lcore;
 use dataplane::mem::{Arena, ArenaConfig, Burst, Hugepages, Mempool, MempoolCache};
 use dataplane::offload::Features;
-use dataplane::pmd::vhost::{Complaints, Line, Order, Terms, Vhost, Way};
+use dataplane::pmd::vhost::{Direction, RingFaultEvents, RingFeatures, Vhost, Vring, VringCommand};
 use dataplane::port::{DomainId, PortId};
 use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::{Fdb, Fid};
@@ -42,7 +42,7 @@ struct Middle {
     switch: Switch,
     mem: MempoolCache,
     counters: Vec<PortCounters>,
-    complaints: Arc<Complaints>,
+    fault_events: Arc<RingFaultEvents>,
 }
 
 impl Middle {
@@ -56,10 +56,10 @@ impl Middle {
             topology.put_port(port, Member::new(DOMAIN, &PortPolicy::default()));
         }
         switch.now = 1;
-        let complaints = Arc::new(Complaints::new().unwrap());
-        let ports = [0, 1].map(|port| attach(guest, port, &complaints));
+        let fault_events = Arc::new(RingFaultEvents::new().unwrap());
+        let ports = [0, 1].map(|port| attach(guest, port, &fault_events));
         let counters = (0..2).map(|_| PortCounters::default()).collect();
-        Self { ports, switch, mem: MempoolCache::new(&pool), counters, complaints }
+        Self { ports, switch, mem: MempoolCache::new(&pool), counters, fault_events }
     }
 
     /// One turn, like a worker's; cycles per step, and frames.
@@ -96,19 +96,19 @@ impl Middle {
     }
 
     fn close(self) {
-        assert!(self.complaints.take_all().is_empty(), "the guest keeps the rules");
+        assert!(self.fault_events.take_all().is_empty(), "the guest keeps the rules");
         let Self { ports, mut mem, .. } = self;
         ports.into_iter().for_each(|port| port.close(&mut mem));
     }
 }
 
-fn attach(guest: &Guest, port: usize, complaints: &Arc<Complaints>) -> Vhost {
-    let mut queue = Vhost::new(0, 1, complaints);
-    let terms = Terms { header: 12, mergeable: true, features: Features::ALL };
-    for way in [Way::ToGuest, Way::FromGuest] {
-        let line = Line::new(&guest.spec(port, way), terms, true).unwrap();
+fn attach(guest: &Guest, port: usize, fault_events: &Arc<RingFaultEvents>) -> Vhost {
+    let mut queue = Vhost::new(0, 1, fault_events);
+    let features = RingFeatures { header: 12, mergeable: true, offload: Features::ALL };
+    for direction in [Direction::ToGuest, Direction::FromGuest] {
+        let vring = Vring::new(&guest.spec(port, direction), features, true).unwrap();
         let (reply, _answer) = bounded(1);
-        queue.obey(Order::Start(way, Box::new(line)), &reply);
+        queue.apply(VringCommand::Start(direction, Box::new(vring)), &reply);
     }
     queue
 }

@@ -1,7 +1,7 @@
 //! Messages between the control thread and the workers. Ownership of ports moves by value in them; no lock is shared.
 
 use crate::pmd::Pmd;
-use crate::pmd::vhost::{Order, Reply};
+use crate::pmd::vhost::{ReplySender, VringCommand};
 use crate::port::{DomainId, PortId};
 use crate::switch::policy::Mirror;
 use crate::switch::probe::{Probe, Returned};
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Hand back the queues of a port.
     Detach(PortId, Sender<Vec<Pmd>>),
     /// An order for one queue pair of a vhost-user port.
-    Vhost { port: PortId, pair: u16, order: Order, reply: Reply },
+    Vhost { port: PortId, pair: u16, command: VringCommand, reply: ReplySender },
     /// Answer once every frame that other workers had sent before has been dealt with.
     Sync(Sender<()>),
     /// Leave the loop and hand back everything.

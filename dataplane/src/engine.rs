@@ -8,7 +8,6 @@ mod addresses;
 mod fids;
 mod late;
 mod layer2;
-mod line;
 mod link;
 mod loops;
 mod multicast;
@@ -17,10 +16,11 @@ mod spec;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod vring;
 
-pub use line::VhostLine;
 pub use loops::Blocked;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
+pub use vring::VringHandle;
 
 use crate::command::{Command, Event, Mailbox, Outbox};
 use crate::idle::{Idle, Poll};

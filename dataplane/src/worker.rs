@@ -18,7 +18,7 @@ use crate::idle::Idle;
 use crate::lcore;
 use crate::mem::{Burst, MempoolCache};
 use crate::mesh::{Inbound, Mesh, Routed, RoutedBurst};
-use crate::pmd::vhost::{Order, Reply};
+use crate::pmd::vhost::{ReplySender, VringCommand};
 use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters, WorkerCounters};
@@ -317,7 +317,7 @@ impl Worker {
             Command::Detach(port, reply) => {
                 let _ = reply.send(self.detach(port));
             }
-            Command::Vhost { port, pair, order, reply } => self.apply_vhost(port, pair, order, &reply),
+            Command::Vhost { port, pair, command, reply } => self.apply_vhost(port, pair, command, &reply),
             Command::Sync(reply) => {
                 self.drain_rings();
                 let _ = reply.send(());
@@ -343,15 +343,15 @@ impl Worker {
     }
 
     /// A pair that is gone answers by hanging up.
-    fn apply_vhost(&mut self, port: PortId, pair: u16, order: Order, reply: &Reply) {
+    fn apply_vhost(&mut self, port: PortId, pair: u16, command: VringCommand, reply: &ReplySender) {
         for queue in self.queues.iter_mut().flatten().filter(|q| q.port == port) {
             if let Pmd::Vhost(q) = &mut queue.pmd
                 && q.pair() == pair
             {
-                return q.obey(order, reply);
+                return q.apply(command, reply);
             }
         }
-        if let Order::Announce(mbuf) = order {
+        if let VringCommand::Announce(mbuf) = command {
             self.parts.mem.free(mbuf);
         }
     }

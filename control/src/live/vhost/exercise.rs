@@ -16,7 +16,7 @@ use dataplane::engine::{DomainSpec, Engine, EngineConfig, PortSpec, StopReport};
 use dataplane::idle::Poll;
 use dataplane::lcore::allowed_cores;
 use dataplane::mem::{Arena, ArenaConfig, Hugepages, Mempool};
-use dataplane::pmd::vhost::{Complaints, Vhost};
+use dataplane::pmd::vhost::{RingFaultEvents, Vhost};
 use dataplane::switch::policy::{DomainPolicy, PortPolicy};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -70,8 +70,8 @@ impl Stage {
         let mut engine = Engine::start(EngineConfig { workers, fdb_entries: 1024, pool }).expect("an engine");
         let policy = DomainPolicy::learning(None, 1000);
         let domain = engine.add_domain(DomainSpec { mtu: 1500, policy }).expect("a domain");
-        let complaints = Arc::new(Complaints::new().expect("an eventfd"));
-        let queues = (0..PAIRS).map(|pair| Vhost::new(pair, PAIRS, &complaints).into()).collect();
+        let fault_events = Arc::new(RingFaultEvents::new().expect("an eventfd"));
+        let queues = (0..PAIRS).map(|pair| Vhost::new(pair, PAIRS, &fault_events).into()).collect();
         let port = PortSpec { domain, policy: PortPolicy::limited(100), queues };
         let id = engine.add_port(port).expect("a port");
         let directory = std::env::temp_dir().join(format!("pollux-stage-{}", std::process::id()));
@@ -80,8 +80,8 @@ impl Stage {
         let (say, news) = channel();
         // nobody listens once the stage is gone
         let tell = move |what| drop(say.send(what));
-        let line = (engine.vhost_line(id, PAIRS), engine.pool());
-        let guest = Guest::start("stage", &offer, line, complaints, tell).expect("a listener");
+        let vrings = (engine.vring_handle(id, PAIRS), engine.pool());
+        let guest = Guest::start("stage", &offer, vrings, fault_events, tell).expect("a listener");
         Self { engine, guest, news, directory, socket, doomed: Vec::new() }
     }
 

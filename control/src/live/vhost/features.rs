@@ -1,7 +1,7 @@
 //! Feature bits: what is offered, what follows from what was agreed on, their names.
 
 use dataplane::offload::{Features, vnet};
-use dataplane::pmd::vhost::Terms;
+use dataplane::pmd::vhost::RingFeatures;
 use vhost::vhost_user::VhostUserProtocolFeatures;
 
 /// Protocol features may be negotiated (vhost-user, "VHOST_USER_F_PROTOCOL_FEATURES").
@@ -74,12 +74,12 @@ pub fn protocol() -> VhostUserProtocolFeatures {
 
 /// What holds for frames once `acked` was agreed on.
 #[must_use]
-pub fn terms(acked: u64) -> Terms {
+pub fn ring_features(acked: u64) -> RingFeatures {
     let has = |bits: u64| acked & bits == bits;
-    Terms {
+    RingFeatures {
         header: if acked & (MRG_RXBUF | VERSION_1) == 0 { vnet::LEN - 2 } else { vnet::LEN },
         mergeable: has(MRG_RXBUF),
-        features: Features {
+        offload: Features {
             csum: has(GUEST_CSUM),
             tso4: has(GUEST_TSO4),
             tso6: has(GUEST_TSO6),
@@ -124,15 +124,15 @@ mod tests {
 
     #[test]
     fn the_header_is_short_only_for_legacy_guests_without_merging() {
-        assert_eq!(terms(0).header, 10);
-        assert_eq!(terms(MRG_RXBUF).header, 12);
-        assert_eq!(terms(VERSION_1).header, 12);
-        assert!(!terms(VERSION_1).mergeable);
+        assert_eq!(ring_features(0).header, 10);
+        assert_eq!(ring_features(MRG_RXBUF).header, 12);
+        assert_eq!(ring_features(VERSION_1).header, 12);
+        assert!(!ring_features(VERSION_1).mergeable);
     }
 
     #[test]
     fn segmentation_of_udp_takes_both_bits() {
-        assert!(!terms(GUEST_USO4).features.uso);
-        assert!(terms(GUEST_USO4 | GUEST_USO6).features.uso);
+        assert!(!ring_features(GUEST_USO4).offload.uso);
+        assert!(ring_features(GUEST_USO4 | GUEST_USO6).offload.uso);
     }
 }

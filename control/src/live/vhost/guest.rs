@@ -6,9 +6,9 @@ use super::socket::{FrontEnds, accept, wait};
 use super::wire::{self, Waiting};
 use super::{News, Shared, Status, lock};
 use crate::plan::Offer;
-use dataplane::engine::VhostLine;
+use dataplane::engine::VringHandle;
 use dataplane::mem::Mempool;
-use dataplane::pmd::vhost::{Answer, Complaints, Order};
+use dataplane::pmd::vhost::{Reply, RingFaultEvents, VringCommand};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::net::Shutdown;
@@ -30,7 +30,7 @@ const BUDGET: u32 = 2000;
 #[derive(Debug)]
 pub struct Guest {
     status: Shared,
-    line: VhostLine,
+    vrings: VringHandle,
     pairs: u16,
     stop: Arc<EventFd>,
     stream: Current,
@@ -44,9 +44,9 @@ type Current = Arc<Mutex<Option<UnixStream>>>;
 struct Host {
     name: String,
     offer: Arc<Offer>,
-    line: VhostLine,
+    vrings: VringHandle,
     pool: Arc<Mempool>,
-    complaints: Arc<Complaints>,
+    fault_events: Arc<RingFaultEvents>,
     status: Shared,
     stop: Arc<EventFd>,
     stream: Current,
@@ -69,8 +69,8 @@ impl Guest {
     pub fn start(
         name: &str,
         offer: &Offer,
-        (line, pool): (VhostLine, &Arc<Mempool>),
-        complaints: Arc<Complaints>,
+        (vrings, pool): (VringHandle, &Arc<Mempool>),
+        fault_events: Arc<RingFaultEvents>,
         tell: impl Fn(News) + Send + 'static,
     ) -> io::Result<Self> {
         let door = FrontEnds::open(offer)?;
@@ -79,16 +79,16 @@ impl Guest {
         let host = Host {
             name: name.to_owned(),
             offer: Arc::new(offer.clone()),
-            line: line.clone(),
+            vrings: vrings.clone(),
             pool: Arc::clone(pool),
-            complaints,
+            fault_events,
             status: Arc::clone(&status),
             stop: Arc::clone(&stop),
             stream: Arc::clone(&stream),
             tell: Box::new(tell),
         };
         let thread = thread::Builder::new().name(format!("pollux-{name}")).spawn(move || host.run(door))?;
-        Ok(Self { status, line, pairs: offer.pairs, stop, stream, thread: Some(thread) })
+        Ok(Self { status, vrings, pairs: offer.pairs, stop, stream, thread: Some(thread) })
     }
 
     /// How it is.
@@ -99,8 +99,8 @@ impl Guest {
 
     /// How each queue pair is.
     #[must_use]
-    pub fn report(&self) -> Vec<Answer> {
-        (0..self.pairs).map_while(|pair| self.line.order(pair, Order::Report)).collect()
+    pub fn report(&self) -> Vec<Reply> {
+        (0..self.pairs).map_while(|pair| self.vrings.apply(pair, VringCommand::Report)).collect()
     }
 }
 
@@ -137,7 +137,7 @@ impl Host {
 
     /// One front end, from its first message to its last.
     fn serve(&self, stream: &UnixStream, door: &FrontEnds) -> Left {
-        let session = Session::new(&self.offer, (&self.line, &self.pool), &self.status, Peer::of(stream));
+        let session = Session::new(&self.offer, (&self.vrings, &self.pool), &self.status, Peer::of(stream));
         let session = Arc::new(Mutex::new(session));
         let (theirs, mine) = match (stream.try_clone(), stream.try_clone()) {
             (Ok(theirs), Ok(mine)) => (theirs, mine),
@@ -154,7 +154,7 @@ impl Host {
         locked(&session).end();
         self.pass_on(&session);
         // what was said of rings that are gone is of no concern to the next
-        self.complaints.take_all();
+        self.fault_events.take_all();
         left
     }
 
@@ -169,7 +169,7 @@ impl Host {
         let mut refused = 0u64;
         loop {
             let knock = door.listener().map_or(self.stop.as_fd(), AsFd::as_fd);
-            let fds: [BorrowedFd<'_>; 4] = [self.stop.as_fd(), self.complaints.as_fd(), knock, stream.as_fd()];
+            let fds: [BorrowedFd<'_>; 4] = [self.stop.as_fd(), self.fault_events.as_fd(), knock, stream.as_fd()];
             let ready = match wait(&fds, None) {
                 Ok(ready) => ready,
                 Err(error) => return Left::Because(error.to_string()),
@@ -177,11 +177,10 @@ impl Host {
             if ready[0] {
                 return Left::Stopped;
             }
-            if let Some(complaint) = ready[1].then(|| self.complaints.take_all()).and_then(|all| all.into_iter().next())
-            {
+            if let Some(event) = ready[1].then(|| self.fault_events.take_all()).and_then(|all| all.into_iter().next()) {
                 return Left::Because(format!(
                     "the guest broke queue pair {} ({:?}): {}",
-                    complaint.pair, complaint.way, complaint.fault
+                    event.pair, event.direction, event.fault
                 ));
             }
             if ready[2] {

@@ -1,7 +1,7 @@
 //! vhost-user: the protocol between a front end (QEMU, a DPDK process) and one port.
 //!
 //! ```text
-//! front end ── unix socket ── guest (thread of the port) ── orders ──▶ workers
+//! front end ── unix socket ── guest (thread of the port) ── commands ─▶ workers
 //!                               ├ wire      is a whole message there? what the crate `vhost` does not speak
 //!                               ├ session   what was agreed on: features, memory, rings
 //!                               └ news ──▶ supervisor: up, down, which queue pairs are in use

@@ -1,7 +1,7 @@
 //! What the front end has said of one ring so far, until it is enough to start it.
 
-use super::features::{EVENT_IDX, INDIRECT_DESC, RING_PACKED, terms};
-use dataplane::pmd::vhost::{Call, DirtyLog, GuestMemory, Kick, Line, Log, RingSpec};
+use super::features::{EVENT_IDX, INDIRECT_DESC, RING_PACKED, ring_features};
+use dataplane::pmd::vhost::{Call, DirtyLog, GuestMemory, Kick, Log, RingSpec, Vring};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File};
 use std::io;
@@ -88,7 +88,7 @@ impl RingState {
     }
 
     /// The ring, if everything was said that it takes.
-    pub(super) fn line(&self, memory: &Arc<GuestMemory>, acked: u64) -> io::Result<Option<Line>> {
+    pub(super) fn vring(&self, memory: &Arc<GuestMemory>, acked: u64) -> io::Result<Option<Vring>> {
         let (Some(at), Some(kick)) = (self.addresses, &self.kick) else { return Ok(None) };
         let spec = RingSpec {
             memory: Arc::clone(memory),
@@ -101,10 +101,10 @@ impl RingState {
             event_idx: acked & EVENT_IDX != 0,
             indirect: acked & INDIRECT_DESC != 0,
         };
-        let line = Line::new(&spec, terms(acked), self.enabled).map_err(invalid)?;
+        let vring = Vring::new(&spec, ring_features(acked), self.enabled).map_err(invalid)?;
         let call = self.call.as_ref().map(Event::share).transpose()?.flatten().map(Call::new).transpose()?;
         let kick = kick.share()?.map(Kick::new).transpose()?;
-        Ok(Some(line.with_call(call).with_kick(kick)))
+        Ok(Some(vring.with_call(call).with_kick(kick)))
     }
 }
 

@@ -5,9 +5,11 @@ use super::peer::Peer;
 use super::rings::{Addresses, Event, RingState, invalid};
 use super::{News, Shared, features, lock};
 use crate::plan::Offer;
-use dataplane::engine::VhostLine;
+use dataplane::engine::VringHandle;
 use dataplane::mem::{Mempool, MempoolCache};
-use dataplane::pmd::vhost::{Answer, Call, DirtyLog, GuestMemory, Log, MemoryError, Order, RegionSpec, Way, ring};
+use dataplane::pmd::vhost::{
+    Call, Direction, DirtyLog, GuestMemory, Log, MemoryError, RegionSpec, Reply, VringCommand, ring,
+};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,7 +25,7 @@ use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut
 #[derive(Debug)]
 pub(super) struct Session {
     offer: Arc<Offer>,
-    line: VhostLine,
+    vrings: VringHandle,
     pool: Arc<Mempool>,
     status: Shared,
     peer: Peer,
@@ -49,7 +51,7 @@ fn refused(what: impl ToString) -> Error {
 impl Session {
     pub(super) fn new(
         offer: &Arc<Offer>,
-        (line, pool): (&VhostLine, &Arc<Mempool>),
+        (vrings, pool): (&VringHandle, &Arc<Mempool>),
         status: &Shared,
         peer: Peer,
     ) -> Self {
@@ -66,7 +68,7 @@ impl Session {
         }
         Self {
             offer: Arc::clone(offer),
-            line: line.clone(),
+            vrings: vrings.clone(),
             pool: Arc::clone(pool),
             status: Arc::clone(status),
             peer,
@@ -100,9 +102,9 @@ impl Session {
         lock(&self.status).connected = false;
     }
 
-    fn order(&self, index: usize, order: impl FnOnce(Way) -> Order) -> Result<Answer> {
-        let (pair, way) = Way::of_vring(u16::try_from(index).map_err(refused)?);
-        self.line.order(pair, order(way)).ok_or_else(gone)
+    fn apply(&self, index: usize, command: impl FnOnce(Direction) -> VringCommand) -> Result<Reply> {
+        let (pair, direction) = Direction::of_vring(u16::try_from(index).map_err(refused)?);
+        self.vrings.apply(pair, command(direction)).ok_or_else(gone)
     }
 
     fn ring(&mut self, index: u32) -> Result<(usize, &mut RingState)> {
@@ -123,10 +125,10 @@ impl Session {
     /// Gives the ring to its worker if it can be.
     fn start(&mut self, at: usize) -> Result<()> {
         let Some(memory) = self.memory.as_ref().filter(|_| !self.rings[at].running) else { return Ok(()) };
-        let line = self.rings[at].line(memory, self.acked);
-        let line = line.map_err(|error| refused(format!("vring {at}: {error}")))?;
-        if let Some(line) = line.map(|line| line.with_log(self.log(at))) {
-            self.order(at, |way| Order::Start(way, Box::new(line)))?;
+        let vring = self.rings[at].vring(memory, self.acked);
+        let vring = vring.map_err(|error| refused(format!("vring {at}: {error}")))?;
+        if let Some(vring) = vring.map(|vring| vring.with_log(self.log(at))) {
+            self.apply(at, |direction| VringCommand::Start(direction, Box::new(vring)))?;
             self.rings[at].running = true;
             self.note();
         }
@@ -142,17 +144,17 @@ impl Session {
     /// What is logged of the rings that run has changed.
     fn log_anew(&self) -> Result<()> {
         let mut running = (0..self.rings.len()).filter(|at| self.rings[*at].running);
-        running.try_for_each(|at| self.order(at, |way| Order::Log(way, self.log(at))).map(drop))
+        running.try_for_each(|at| self.apply(at, |direction| VringCommand::Log(direction, self.log(at))).map(drop))
     }
 
     /// Takes the ring back from its worker.
     fn stop(&mut self, at: usize) -> Result<()> {
-        self.stop_by(at, Order::Stop)
+        self.stop_by(at, VringCommand::Stop)
     }
 
-    fn stop_by(&mut self, at: usize, order: impl FnOnce(Way) -> Order) -> Result<()> {
+    fn stop_by(&mut self, at: usize, command: impl FnOnce(Direction) -> VringCommand) -> Result<()> {
         if std::mem::take(&mut self.rings[at].running) {
-            let answer = self.order(at, order)?;
+            let answer = self.apply(at, command)?;
             // the worker has no ring if the guest broke it
             self.rings[at].base = answer.base.unwrap_or(self.rings[at].base);
             self.note();
@@ -188,7 +190,7 @@ impl Session {
         let mac: [u8; 6] = *mac.to_le_bytes().first_chunk().unwrap_or(&[0; 6]);
         let mut cache = MempoolCache::new(&self.pool);
         let Some(mbuf) = cache.alloc_from(&rarp(mac)) else { return Ok(()) };
-        self.line.order(0, Order::Announce(mbuf)).ok_or_else(gone).map(drop)
+        self.vrings.apply(0, VringCommand::Announce(mbuf)).ok_or_else(gone).map(drop)
     }
 
     /// NET_SET_MTU: what the front end tells its guest.
@@ -318,7 +320,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         }
         // a migration begins, or ends
         ring.addresses = Some(addresses);
-        self.order(at, |way| Order::Log(way, self.log(at))).map(drop)
+        self.apply(at, |direction| VringCommand::Log(direction, self.log(at))).map(drop)
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
@@ -328,7 +330,7 @@ impl VhostUserBackendReqHandlerMut for Session {
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
         let (at, _) = self.ring(index)?;
-        self.stop_by(at, Order::Finish)?;
+        self.stop_by(at, VringCommand::Finish)?;
         let ring = &mut self.rings[at];
         (ring.kick, ring.call) = (None, None);
         Ok(VhostUserVringState::new(index, ring.base))
@@ -349,7 +351,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         let shared = call.share().and_then(|fd| fd.map(Call::new).transpose()).map_err(Error::ReqHandlerError)?;
         ring.call = Some(call);
         if ring.running {
-            self.order(at, |way| Order::Call(way, shared))?;
+            self.apply(at, |direction| VringCommand::Call(direction, shared))?;
         }
         Ok(())
     }
@@ -381,7 +383,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         let (at, ring) = self.ring(index)?;
         ring.enabled = enable;
         if ring.running {
-            self.order(at, |way| Order::Enable(way, enable))?;
+            self.apply(at, |direction| VringCommand::Enable(direction, enable))?;
         }
         self.note();
         Ok(())

@@ -3,7 +3,7 @@
 use super::{Guest, features};
 use crate::plan::Offer;
 use crate::view::{GuestView, PairView};
-use dataplane::pmd::vhost::Answer;
+use dataplane::pmd::vhost::Reply;
 
 /// Before there is a guest.
 #[must_use]
@@ -24,12 +24,12 @@ pub fn guest(offer: &Offer, guest: &Guest) -> GuestView {
     let status = guest.status();
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     let size = |i: usize| status.rings.get(i).copied().flatten();
-    let pair = |(i, answer): (usize, Answer)| PairView {
+    let pair = |(i, reply): (usize, Reply)| PairView {
         active: status.active.get(i).copied().unwrap_or(false),
         size: [size(2 * i), size(2 * i + 1)],
-        waiting: answer.waiting,
-        calls: answer.calls,
-        kicks: answer.kicks,
+        waiting: reply.waiting,
+        calls: reply.calls,
+        kicks: reply.kicks,
     };
     GuestView {
         connected: status.connected,

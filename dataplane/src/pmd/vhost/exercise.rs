@@ -1,7 +1,10 @@
 //! A guest whose memory is arbitrary bytes, served for a few turns: what the fuzzer and the property tests call.
 
 use super::ring::{self, MAX_COST, RingSpec};
-use super::{Complaints, DirtyLog, GuestMemory, Line, Log, Order, RegionSpec, RingFault, Terms, Vhost, Way};
+use super::{
+    Direction, DirtyLog, GuestMemory, Log, RegionSpec, RingFault, RingFaultEvents, RingFeatures, Vhost, Vring,
+    VringCommand,
+};
 use crate::mem::{Burst, MempoolCache};
 use crate::offload::{Features, vnet};
 use crate::stats::{DropReason, PortCounters, PortStats};
@@ -133,14 +136,14 @@ pub fn serve(
     let log = memfd_create(c"log", MFdFlags::MFD_CLOEXEC).expect("a memfd");
     nix::unistd::ftruncate(&log, len(LOG)).expect("a log");
     let dirty = DirtyLog::map(log.try_clone().expect("a descriptor"), LOG as u64, 0).map(Arc::new).expect("a log");
-    let complaints = Arc::new(Complaints::new().expect("an eventfd"));
-    let mut queue = Vhost::new(0, 1, &complaints);
-    for (way, at) in [Way::FromGuest, Way::ToGuest].into_iter().zip(layout.rings) {
+    let fault_events = Arc::new(RingFaultEvents::new().expect("an eventfd"));
+    let mut queue = Vhost::new(0, 1, &fault_events);
+    for (direction, at) in [Direction::FromGuest, Direction::ToGuest].into_iter().zip(layout.rings) {
         let (reply, _answer) = bounded(1);
-        if let Some(line) = line(&memory, how, layout.size, at) {
+        if let Some(vring) = vring(&memory, how, layout.size, at) {
             let log = || Box::new(Log::new(&dirty, written_in(how, layout.size, at)));
-            let line = line.with_log((how & how::LOGGED != 0).then(log));
-            queue.obey(Order::Start(way, Box::new(line)), &reply);
+            let vring = vring.with_log((how & how::LOGGED != 0).then(log));
+            queue.apply(VringCommand::Start(direction, Box::new(vring)), &reply);
         }
     }
     let mut served = Served::default();
@@ -149,7 +152,7 @@ pub fn serve(
         turn(&mut queue, mem, &stats, frames, &mut served);
     }
     queue.close(mem);
-    served.faults = complaints.take_all().into_iter().map(|complaint| complaint.fault).collect();
+    served.faults = fault_events.take_all().into_iter().map(|event| event.fault).collect();
     let mut sums = PortStats::default();
     sums.add(&stats);
     served.drops = sums.dropped().filter(|(_, n)| *n > 0).collect();
@@ -172,7 +175,7 @@ fn written_in(how: u8, size: u16, [desc, _, used]: [usize; 3]) -> Vec<(u64, u64)
     if how & how::PACKED != 0 { vec![(at(desc), 16 * size), (at(used), 4)] } else { vec![(at(used), 6 + 8 * size)] }
 }
 
-fn line(memory: &Arc<GuestMemory>, how: u8, size: u16, at: [usize; 3]) -> Option<Line> {
+fn vring(memory: &Arc<GuestMemory>, how: u8, size: u16, at: [usize; 3]) -> Option<Vring> {
     let [desc, avail, used] = at.map(|at| USER + at as u64);
     let has = |bit: u8| how & bit != 0;
     let spec = RingSpec {
@@ -187,20 +190,20 @@ fn line(memory: &Arc<GuestMemory>, how: u8, size: u16, at: [usize; 3]) -> Option
         event_idx: has(how::EVENT_IDX),
     };
     let header = if has(how::SHORT) { vnet::LEN - 2 } else { vnet::LEN };
-    Line::new(&spec, Terms { header, mergeable: has(how::MERGE), features: Features::default() }, true).ok()
+    Vring::new(&spec, RingFeatures { header, mergeable: has(how::MERGE), offload: Features::default() }, true).ok()
 }
 
 fn turn(queue: &mut Vhost, mem: &mut MempoolCache, stats: &PortCounters, frames: &[&[u8]], served: &mut Served) {
     let mut burst = Burst::new();
     queue.rx_burst(&mut burst, mem, stats);
-    served.note(queue.cost(Way::FromGuest));
+    served.note(queue.cost(Direction::FromGuest));
     for mbuf in burst.drain(..) {
         served.received.push(mem.pool().segments(&mbuf).flatten().copied().collect());
         mem.free(mbuf);
     }
     burst.extend(frames.iter().filter_map(|frame| mem.alloc_from(frame)).take(crate::mem::BURST_SIZE));
     queue.tx_burst(&mut burst, mem, stats);
-    served.note(queue.cost(Way::ToGuest));
+    served.note(queue.cost(Direction::ToGuest));
     mem.free_burst(&mut burst);
     queue.flush();
     let _may_sleep = queue.prepare_sleep();

@@ -1,9 +1,9 @@
 //! Frames in and out of a ring: a header of 10 or 12 bytes (virtio 1.2 §5.1.6), then the frame, spread over the buffers
 //! as the guest likes.
 
-use super::line::Terms;
 use super::memory::{GuestMemory, Run, Unmapped};
 use super::ring::{Chain, Head, MAX_MERGED, Mark, Ring, RingFault, Seg};
+use super::vring::RingFeatures;
 use crate::eth;
 use crate::mem::{BURST_SIZE, Burst, FIRST_SEGMENT, Mbuf, Mempool, MempoolCache, Offload};
 use crate::offload::{self, gso, vnet};
@@ -20,7 +20,7 @@ const AHEAD: u16 = 32;
 /// What a burst works with.
 pub(super) struct Parts<'a> {
     pub(super) chain: &'a mut Chain,
-    pub(super) terms: Terms,
+    pub(super) features: RingFeatures,
     pub(super) mem: &'a mut MempoolCache,
     pub(super) stats: &'a PortCounters,
 }
@@ -88,7 +88,7 @@ pub(super) fn receive(
     burst: &mut Burst,
     enabled: bool,
 ) -> Result<bool, RingFault> {
-    let Parts { chain, terms, mem, stats } = parts;
+    let Parts { chain, features, mem, stats } = parts;
     let (mut any, mut frames, mut bytes) = (false, 0, 0);
     let mut outcome = Ok(());
     chain.budget.begin();
@@ -107,7 +107,7 @@ pub(super) fn receive(
                 break;
             }
         };
-        let verdict = match read_frame(ring.memory(), chain, head.bytes, terms.header, mem) {
+        let verdict = match read_frame(ring.memory(), chain, head.bytes, features.header, mem) {
             Ok(Some(verdict)) => verdict,
             Ok(None) => {
                 ring.rewind(mark);
@@ -235,7 +235,7 @@ enum Outcome {
 /// Takes frames off `burst` until the guest has no more room; whether anything was published.
 #[inline]
 pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) -> Result<bool, RingFault> {
-    let Parts { chain, terms, mem, stats } = parts;
+    let Parts { chain, features, mem, stats } = parts;
     let (mut frames, mut bytes) = (0, 0);
     let mut outcome = Ok(());
     let mut taken = 0;
@@ -243,10 +243,10 @@ pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) ->
     ring.prefetch(u16::try_from(burst.len()).unwrap_or(AHEAD), true);
     for mbuf in burst.iter() {
         let offload = mbuf.is_offloaded().then(|| mem.pool().offload(mbuf));
-        let done = if offload.is_none_or(|offload| terms.features.covers(&offload)) {
-            write_frame(ring, chain, &terms, (mem.pool(), mbuf, offload.as_ref()))
+        let done = if offload.is_none_or(|offload| features.offload.covers(&offload)) {
+            write_frame(ring, chain, &features, (mem.pool(), mbuf, offload.as_ref()))
         } else {
-            write_finished(ring, chain, &terms, (mem, mbuf, stats))
+            write_finished(ring, chain, &features, (mem, mbuf, stats))
         };
         match done {
             Ok(Outcome::Sent) => (frames, bytes) = (frames + 1, bytes + mbuf.len()),
@@ -273,10 +273,10 @@ pub(super) fn send(ring: &mut impl Ring, parts: Parts<'_>, burst: &mut Burst) ->
 fn write_frame(
     ring: &mut impl Ring,
     chain: &mut Chain,
-    terms: &Terms,
+    features: &RingFeatures,
     (pool, mbuf, offload): (&Mempool, &Mbuf, Option<&Offload>),
 ) -> Result<Outcome, RingFault> {
-    let need = (terms.header + mbuf.len()) as u64;
+    let need = (features.header + mbuf.len()) as u64;
     let mark = ring.mark();
     if chain.is_too_small(mark, need) {
         return Ok(Outcome::Refused(DropReason::Oversize));
@@ -287,21 +287,21 @@ fn write_frame(
     chain.clear();
     let Some(first) = ring.take(chain, true)? else { return Ok(Outcome::Full) };
     if first.bytes < need {
-        return write_merged(ring, chain, terms, (pool, mbuf, offload), (mark, first));
+        return write_merged(ring, chain, features, (pool, mbuf, offload), (mark, first));
     }
     // The usual case, without a list of chains: copying its entries waits for the stores that made them (a failed store
     // forwarding, half of all time at 64 bytes).
-    let hdr = header(offload, terms, 1);
-    let one = one_run(ring.memory(), chain.segs(), terms.header + mbuf.len());
+    let hdr = header(offload, features, 1);
+    let one = one_run(ring.memory(), chain.segs(), features.header + mbuf.len());
     if let (Some(run), 1) = (one, mbuf.segments()) {
-        if terms.header == vnet::LEN {
+        if features.header == vnet::LEN {
             run.write(0, &hdr)
         } else {
-            run.write(0, &hdr[..terms.header])
+            run.write(0, &hdr[..features.header])
         }
-        run.write(terms.header, pool.data(mbuf));
+        run.write(features.header, pool.data(mbuf));
     } else {
-        write_pieces(ring, chain, &hdr[..terms.header], (pool, mbuf))?;
+        write_pieces(ring, chain, &hdr[..features.header], (pool, mbuf))?;
     }
     // At most what a frame and its header take.
     ring.give(first, u32::try_from(need).unwrap_or(u32::MAX));
@@ -310,10 +310,10 @@ fn write_frame(
 
 /// The header that goes with a frame in `n` chains (§5.1.6.4.1: 1 where buffers are not merged).
 #[inline(always)]
-fn header(offload: Option<&Offload>, terms: &Terms, n: usize) -> [u8; vnet::LEN] {
+fn header(offload: Option<&Offload>, features: &RingFeatures, n: usize) -> [u8; vnet::LEN] {
     let n = u16::try_from(n).unwrap_or(1);
     let Some(offload) = offload else { return vnet::build(&Offload::NONE, n) };
-    vnet::build(&Offload { data_valid: offload.data_valid && terms.features.csum, ..*offload }, n)
+    vnet::build(&Offload { data_valid: offload.data_valid && features.offload.csum, ..*offload }, n)
 }
 
 fn write_pieces(ring: &impl Ring, chain: &Chain, hdr: &[u8], (pool, mbuf): (&Mempool, &Mbuf)) -> Result<(), RingFault> {
@@ -326,16 +326,16 @@ fn write_pieces(ring: &impl Ring, chain: &Chain, hdr: &[u8], (pool, mbuf): (&Mem
 fn write_merged(
     ring: &mut impl Ring,
     chain: &mut Chain,
-    terms: &Terms,
+    features: &RingFeatures,
     (pool, mbuf, offload): (&Mempool, &Mbuf, Option<&Offload>),
     (mark, first): (Mark, Head),
 ) -> Result<Outcome, RingFault> {
-    let need = (terms.header + mbuf.len()) as u64;
+    let need = (features.header + mbuf.len()) as u64;
     let mut heads = ArrayVec::<Head, MAX_MERGED>::new();
     let mut room = first.bytes;
     heads.push(first);
     while room < need {
-        let full = heads.is_full() || chain.is_long() || !terms.mergeable;
+        let full = heads.is_full() || chain.is_long() || !features.mergeable;
         match if full { None } else { ring.take(chain, true)? } {
             Some(head) => {
                 room += head.bytes;
@@ -352,8 +352,8 @@ fn write_merged(
             }
         }
     }
-    let hdr = header(offload, terms, heads.len());
-    write_pieces(ring, chain, &hdr[..terms.header], (pool, mbuf))?;
+    let hdr = header(offload, features, heads.len());
+    write_pieces(ring, chain, &hdr[..features.header], (pool, mbuf))?;
     give_all(ring, &heads, need);
     Ok(Outcome::Sent)
 }
@@ -373,7 +373,7 @@ fn give_all(ring: &mut impl Ring, heads: &[Head], mut left: u64) {
 fn write_finished(
     ring: &mut impl Ring,
     chain: &mut Chain,
-    terms: &Terms,
+    features: &RingFeatures,
     (mem, mbuf, stats): (&mut MempoolCache, &Mbuf, &PortCounters),
 ) -> Result<Outcome, RingFault> {
     if chain.budget.is_spent() {
@@ -398,7 +398,7 @@ fn write_finished(
     let mut outcome = Ok(Outcome::Sent);
     let mut sent = 0;
     for frame in &frames {
-        outcome = write_frame(ring, chain, terms, (mem.pool(), frame, None));
+        outcome = write_frame(ring, chain, features, (mem.pool(), frame, None));
         if !matches!(outcome, Ok(Outcome::Sent)) {
             break;
         }

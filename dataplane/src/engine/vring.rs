@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineError};
 use crate::command::{Command, Mailbox};
-use crate::pmd::vhost::{Answer, Order};
+use crate::pmd::vhost::{Reply, VringCommand};
 use crate::port::PortId;
 use crossbeam::channel::bounded;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use std::time::Duration;
 /// How long a session waits for a worker.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Carries orders to one port's queue pairs. Owned by the port's session, on a thread of its own.
+/// Carries commands to one port's queue pairs. Owned by the port's session, on a thread of its own.
 #[derive(Debug, Clone)]
-pub struct VhostLine {
+pub struct VringHandle {
     port: PortId,
     /// The worker of each pair.
     pairs: Vec<Arc<Mailbox>>,
 }
 
-impl VhostLine {
-    /// Gives an order and waits until it was obeyed; `None` if the port is gone.
+impl VringHandle {
+    /// Sends a command and waits until it was applied; `None` if the port is gone.
     #[must_use]
-    pub fn order(&self, pair: u16, order: Order) -> Option<Answer> {
+    pub fn apply(&self, pair: u16, command: VringCommand) -> Option<Reply> {
         let (reply, answer) = bounded(1);
-        self.pairs.get(usize::from(pair))?.post(Command::Vhost { port: self.port, pair, order, reply });
+        self.pairs.get(usize::from(pair))?.post(Command::Vhost { port: self.port, pair, command, reply });
         answer.recv_timeout(PATIENCE).ok()
     }
 }
@@ -32,9 +32,9 @@ impl VhostLine {
 impl Engine {
     /// The way to the `pairs` queue pairs of a vhost-user port.
     #[must_use]
-    pub fn vhost_line(&self, port: PortId, pairs: u16) -> VhostLine {
+    pub fn vring_handle(&self, port: PortId, pairs: u16) -> VringHandle {
         let mailbox = |pair| Arc::clone(&self.workers[self.owner(port, usize::from(pair))].mailbox);
-        VhostLine { port, pairs: (0..pairs).map(mailbox).collect() }
+        VringHandle { port, pairs: (0..pairs).map(mailbox).collect() }
     }
 
     /// A guest uses only the queue pairs that are true in `active`: frames for the port go there. With none active they

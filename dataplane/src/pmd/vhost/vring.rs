@@ -2,7 +2,6 @@
 
 use super::call::Call;
 use super::dirty::Log;
-use super::order::Way;
 use super::ring::packed::Packed;
 use super::ring::split::Split;
 use super::ring::{Chain, Ring, RingError, RingFault, RingSpec};
@@ -13,13 +12,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What both sides agreed on for the frames of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct RingFeatures {
     /// Bytes of the header in front of each frame: 10, or 12 with MRG_RXBUF or VERSION_1.
     pub header: usize,
     /// VIRTIO_NET_F_MRG_RXBUF: a frame may be spread over several chains.
     pub mergeable: bool,
     /// What the guest finishes itself.
-    pub features: Features,
+    pub offload: Features,
 }
 
 /// The ring in its format.
@@ -33,8 +32,8 @@ pub(super) enum Format {
 macro_rules! with_ring {
     ($format:expr, $ring:ident => $body:expr) => {
         match $format {
-            crate::pmd::vhost::line::Format::Split($ring) => $body,
-            crate::pmd::vhost::line::Format::Packed($ring) => $body,
+            crate::pmd::vhost::vring::Format::Split($ring) => $body,
+            crate::pmd::vhost::vring::Format::Packed($ring) => $body,
         }
     };
 }
@@ -42,32 +41,32 @@ pub(super) use with_ring;
 
 /// A ring in service.
 #[derive(Debug)]
-pub struct Line {
+pub struct Vring {
     // hot
     pub(super) format: Format,
     pub(super) chain: Chain,
-    pub(super) terms: Terms,
+    pub(super) features: RingFeatures,
     pub(super) enabled: bool,
     /// Something was published that the driver was not told of.
-    pub(super) untold: bool,
+    pub(super) notify_pending: bool,
     // cold
     call: Option<Call>,
     /// The next call is made whether or not the driver wants it: what it was told before we came is not known.
-    doubtful: bool,
+    force_notify: bool,
     kick: Option<Kick>,
     pub(super) log: Option<Box<Log>>,
 }
 
-impl Line {
+impl Vring {
     /// A ring to be served, checked whole.
     ///
     /// # Errors
     /// [`RingError`].
-    pub fn new(spec: &RingSpec, terms: Terms, enabled: bool) -> Result<Self, RingError> {
+    pub fn new(spec: &RingSpec, features: RingFeatures, enabled: bool) -> Result<Self, RingError> {
         let format = if spec.packed { Format::Packed(Packed::new(spec)?) } else { Format::Split(Split::new(spec)?) };
         // A predecessor may have died between publishing and calling.
-        let (chain, untold, doubtful) = (Chain::new(), true, true);
-        Ok(Self { format, chain, terms, enabled, untold, call: None, doubtful, kick: None, log: None })
+        let (chain, notify_pending, force_notify) = (Chain::new(), true, true);
+        Ok(Self { format, chain, features, enabled, notify_pending, call: None, force_notify, kick: None, log: None })
     }
 
     /// Whom to call; without, the driver polls.
@@ -94,17 +93,17 @@ impl Line {
     pub(super) fn set_call(&mut self, call: Option<Call>) {
         self.call = call;
         // What the old one was not told, the new one is.
-        (self.untold, self.doubtful) = (true, true);
+        (self.notify_pending, self.force_notify) = (true, true);
     }
 
     /// At most one call for everything published since the last; whether there was one.
     #[inline]
-    pub(super) fn tell(&mut self) -> bool {
-        if !std::mem::take(&mut self.untold) {
+    pub(super) fn notify(&mut self) -> bool {
+        if !std::mem::take(&mut self.notify_pending) {
             return false;
         }
         let wanted = with_ring!(&mut self.format, ring => ring.wants_call());
-        (std::mem::take(&mut self.doubtful) | wanted) && self.call.as_mut().is_some_and(Call::signal)
+        (std::mem::take(&mut self.force_notify) | wanted) && self.call.as_mut().is_some_and(Call::signal)
     }
 
     /// Before sleeping: true if a kick will end the sleep and nothing waits.
@@ -179,22 +178,5 @@ impl Kick {
     fn clear(&self) -> u64 {
         let mut event = [EpollEvent::empty()];
         u64::from(self.epoll.wait(&mut event, EpollTimeout::ZERO).is_ok_and(|n| n > 0))
-    }
-}
-
-impl Way {
-    /// As an index: 0 to the guest, 1 from it, like the vring index modulo 2.
-    #[must_use]
-    pub fn index(self) -> usize {
-        match self {
-            Self::ToGuest => 0,
-            Self::FromGuest => 1,
-        }
-    }
-
-    /// Of a vring by its number: the pair, and which of its rings.
-    #[must_use]
-    pub fn of_vring(index: u16) -> (u16, Self) {
-        (index / 2, if index.is_multiple_of(2) { Self::ToGuest } else { Self::FromGuest })
     }
 }
