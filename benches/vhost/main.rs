@@ -22,7 +22,7 @@ use dataplane::port::{DomainId, PortId};
 use dataplane::stats::PortCounters;
 use dataplane::switch::fdb::{Fdb, Fid};
 use dataplane::switch::policy::{DomainPolicy, PortPolicy};
-use dataplane::switch::{Domain, Member, Switch};
+use dataplane::switch::{Domain, Egress, Member, Switch};
 use frame::{SHAPES, Shape};
 use guest::Guest;
 use std::hint::black_box;
@@ -79,14 +79,18 @@ impl Middle {
                 continue;
             }
             moved += n as u64;
+            let Self { switch, mem, counters, ports, .. } = self;
+            let mut send = |egress: &mut Egress, mem: &mut MempoolCache| {
+                while let Some((to, lane)) = egress.next_dirty() {
+                    let to = usize::from(to.0);
+                    ports[to].tx_burst(lane, mem, &counters[to]);
+                    assert!(lane.is_empty(), "the guest has room for all");
+                }
+            };
             #[allow(clippy::cast_possible_truncation, reason = "0 or 1")]
-            self.switch.forward(PortId(from as u16), &mut burst, &mut self.mem, &self.counters);
+            switch.forward(PortId(from as u16), &mut burst, mem, counters, &mut send);
             lap(1);
-            while let Some((to, lane)) = self.switch.egress.next_dirty() {
-                let to = usize::from(to.0);
-                self.ports[to].tx_burst(lane, &mut self.mem, &self.counters[to]);
-                assert!(lane.is_empty(), "the guest has room for all");
-            }
+            send(&mut switch.egress, mem);
             lap(2);
         }
         self.ports.iter_mut().for_each(Vhost::flush);

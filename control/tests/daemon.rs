@@ -26,7 +26,7 @@ impl Lab {
         let base = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         let lab = Self { file: base.with_extension("yaml"), socket: base.with_extension("sock"), name };
         let text = format!(
-            "name: {}\nmemory: {{ frames: 4k, hugepages: off }}\ndomains: {{ lan: {{ static: [{{ mac: \"02:00:00:00:00:01\", port: n1 }}] }}, two: {{}} }}\nports:\n  n1: {{ kind: null, domain: lan }}\n  r1: {{ kind: ring, peer: r2, domain: lan }}\n  r2: {{ kind: ring, peer: r1, domain: two }}\n",
+            "name: {}\nmemory: {{ frames: 8k, hugepages: off }}\ndomains: {{ lan: {{ static: [{{ mac: \"02:00:00:00:00:01\", port: n1 }}] }}, two: {{}} }}\nports:\n  n1: {{ kind: null, domain: lan }}\n  r1: {{ kind: ring, peer: r2, domain: lan }}\n  r2: {{ kind: ring, peer: r1, domain: two }}\n",
             lab.name
         );
         std::fs::write(&lab.file, text).unwrap();
@@ -91,7 +91,7 @@ fn answers_have_the_shape_of_the_contract() {
     let stats = lab.json(&["stats", "-j"]);
     assert_eq!(
         (stats["v"].as_u64(), stats["mempool"]["total"].as_u64(), stats["mempool"]["backing"].as_str()),
-        (Some(1), Some(4096), Some("4k"))
+        (Some(1), Some(8192), Some("4k"))
     );
     for key in ["rx_frames", "rx_bytes", "tx_frames", "tx_bytes"] {
         assert_eq!(stats["ports"]["n1"][key].as_u64(), Some(0), "{key}");

@@ -33,7 +33,7 @@ use crate::switch::Switch;
 use crate::switch::fdb::{AgeCursor, Fdb, Fid};
 use crate::switch::policy::{Mirror, Vid};
 use crate::switch::snoop::groups::Groups;
-use crate::worker::{Counters, Parts, Remains, Worker};
+use crate::worker::{self, Counters, Parts, Remains, Worker};
 use addresses::Key;
 use crossbeam::channel::bounded;
 use fids::Fids;
@@ -53,6 +53,13 @@ use sums::worker_stats;
 pub const MAX_DOMAINS: usize = 4096;
 /// How long a worker has to start or to end. One that does not end keeps its frames and its queues.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Chunks that so many workers hold at most, and the rings between them: whoever sizes an arena counts them, and what its
+/// ports hold.
+#[must_use]
+pub const fn chunks_of_workers(workers: usize) -> usize {
+    workers * worker::CHUNKS + Mesh::capacity(workers)
+}
 
 #[derive(Debug)]
 struct WorkerHandle {
@@ -99,6 +106,7 @@ impl Engine {
         if config.workers.is_empty() {
             return Err(EngineError::NoCores);
         }
+        config.pool.keep(config.workers.len() * worker::RECEIVED);
         let fdb = Arc::new(Fdb::new(config.fdb_entries));
         let mut engine = Self {
             fdb,

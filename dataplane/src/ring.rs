@@ -106,27 +106,35 @@ impl<T: Send> Producer<T> {
     #[inline]
     pub fn enqueue_burst<const N: usize>(&mut self, items: &mut ArrayVec<T, N>) -> usize {
         let n = items.len().min(self.room_for(items.len()));
-        if n == 0 {
-            return 0;
-        }
-        for (slot, item) in self.shared.span(self.tail, n).zip(items.drain(..n)) {
-            // SAFETY: I2: the slot lies in `tail..head + capacity`, so it is the producer's, and vacant.
-            slot.with_mut(|slot| unsafe { (*slot).write(item) });
-        }
-        self.tail = self.tail.wrapping_add(as_index(n));
-        self.shared.tail.store(self.tail, Ordering::Release); // A, matches B
+        self.enqueue(items.drain(..n));
         n
     }
 
-    /// The slots that are free now; may grow any moment, shrinks only by this half's own doing.
+    /// Moves items into the ring.
+    ///
+    /// # Panics
+    /// If they do not all fit; ask [`room_for`](Self::room_for) first.
     #[inline]
-    #[must_use]
-    pub fn free_slots(&self) -> usize {
-        self.free_after(self.shared.head.load(Ordering::Acquire)) // D, matches C
+    pub fn enqueue(&mut self, items: impl ExactSizeIterator<Item = T>) {
+        let n = items.len();
+        assert!(n <= self.room_for(n), "ring: no room for {n} items");
+        if n == 0 {
+            return;
+        }
+        let mut written = 0;
+        for (slot, item) in self.shared.span(self.tail, n).zip(items) {
+            // SAFETY: I2: the slot lies in `tail..head + capacity`, so it is the producer's, and vacant.
+            slot.with_mut(|slot| unsafe { (*slot).write(item) });
+            written += 1;
+        }
+        self.tail = self.tail.wrapping_add(written);
+        self.shared.tail.store(self.tail, Ordering::Release); // A, matches B
     }
 
-    /// Free slots; looks at the consumer's index only when the last look does not show `wanted` of them.
-    fn room_for(&mut self, wanted: usize) -> usize {
+    /// Slots that are free; may grow any moment, shrinks only by this half's own doing. Looks at the consumer's index only
+    /// when the last look does not show `wanted` of them.
+    #[inline]
+    pub fn room_for(&mut self, wanted: usize) -> usize {
         if self.free_after(self.head_seen) < wanted {
             self.head_seen = self.shared.head.load(Ordering::Acquire); // D, matches C
         }
@@ -227,7 +235,7 @@ mod tests {
         let mut items: Items = (0..6).collect();
         assert_eq!(tx.enqueue_burst(&mut items), 4);
         assert_eq!(items.as_slice(), [4, 5]);
-        assert_eq!((tx.free_slots(), rx.len()), (0, 4));
+        assert_eq!((tx.room_for(usize::MAX), rx.len()), (0, 4));
         assert_eq!(tx.enqueue_burst(&mut items), 0);
         let mut out: ArrayVec<u32, 3> = [99].into_iter().collect();
         assert_eq!(rx.dequeue_burst(&mut out), 2, "appends until the burst is full");
@@ -326,7 +334,7 @@ mod tests {
                 }
                 prop_assert_eq!(rx.len(), model.len());
                 prop_assert_eq!(rx.is_empty(), model.is_empty());
-                prop_assert_eq!(tx.free_slots(), capacity as usize - model.len());
+                prop_assert_eq!(tx.room_for(usize::MAX), capacity as usize - model.len());
             }
         }
     }
@@ -398,7 +406,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_free_slots_seen_can_be_filled() {
+    fn loom_slots_seen_free_can_be_filled() {
         loom::model(|| {
             let (mut tx, mut rx) = ring_at::<u32>(2, 0);
             tx.enqueue_burst(&mut ArrayVec::<u32, 2>::from([0, 1]));
@@ -406,7 +414,7 @@ mod loom_tests {
                 rx.dequeue_burst(&mut ArrayVec::<u32, 1>::new());
                 rx
             });
-            let free = tx.free_slots();
+            let free = tx.room_for(usize::MAX);
             let n = tx.enqueue_burst(&mut ArrayVec::<u32, 2>::from([2, 3]));
             assert!(n >= free);
             let rx = consumer.join().unwrap();

@@ -16,19 +16,27 @@
 use crate::command::{Command, Event, Mailbox, Outbox, Spent};
 use crate::idle::Idle;
 use crate::lcore;
-use crate::mem::{Burst, MempoolCache};
+use crate::mem::mempool::{CACHE_SIZE, MAX_RESERVE, MAX_SEGMENTS};
+use crate::mem::{BURST_SIZE, Burst, MAX_FRAME, MempoolCache, chunks_for};
 use crate::mesh::{Inbound, Mesh, Routed, RoutedBurst};
 use crate::pmd::vhost::{ReplySender, VringCommand};
 use crate::pmd::{Backlog, Pmd};
 use crate::port::{MAX_PORTS, PortId};
 use crate::stats::{DropReason, PortCounters, WorkerCounters};
-use crate::switch::Switch;
 use crate::switch::probe::Probe;
+use crate::switch::{Egress, MAX_COPIED, Switch};
 use nix::poll::{PollFd, PollFlags};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Chunks of a burst of the longest frames, as a guest may send them: what a worker has in hand between receiving and
+/// sending.
+pub(crate) const RECEIVED: usize = BURST_SIZE * chunks_for(MAX_FRAME);
+/// Most chunks that a worker holds: its cache, what it received, the copies of it in the lanes, and the segments it cuts one
+/// frame into.
+pub(crate) const CHUNKS: usize = CACHE_SIZE + RECEIVED + MAX_COPIED + MAX_SEGMENTS + MAX_RESERVE;
 
 /// Commands a worker carries out per turn, so that a flood of them does not stop the frames.
 const COMMANDS_PER_TURN: usize = 8;
@@ -72,6 +80,40 @@ impl Queue {
     fn leave(mut self) -> Pmd {
         self.pmd.leave();
         self.pmd
+    }
+}
+
+/// Where frames leave a worker: what it takes to empty the lanes.
+struct WaysOut<'a> {
+    queues: &'a mut [Option<Queue>],
+    routes: &'a [Route],
+    mesh: &'a mut Mesh,
+    ports: &'a [PortCounters],
+}
+
+impl WaysOut<'_> {
+    /// Empties the lanes; what a port does not take is freed and counted there.
+    fn send(&mut self, egress: &mut Egress, mem: &mut MempoolCache) {
+        while let Some((port, lane)) = egress.next_dirty() {
+            let stats = &self.ports[port.index()];
+            let full = match self.routes[port.index()] {
+                Route::Queue(i) => {
+                    if let Some(queue) = &mut self.queues[i] {
+                        queue.pmd.tx_burst(lane, mem, stats);
+                    }
+                    DropReason::TxFull
+                }
+                Route::Worker(w) => {
+                    self.mesh.send(w, port, lane);
+                    DropReason::RingFull
+                }
+                Route::Nowhere => DropReason::PortGone,
+            };
+            if !lane.is_empty() {
+                stats.drop_n(full, lane.len());
+                mem.free_burst(lane);
+            }
+        }
     }
 }
 
@@ -162,8 +204,10 @@ impl Worker {
         }
         counters.worker.bursts.add(1);
         counters.worker.frames.add(n as u64);
-        self.parts.switch.forward(port, &mut burst, &mut self.parts.mem, &counters.ports);
-        self.send_lanes();
+        let Self { queues, routes, parts: Parts { switch, mem, mesh, counters, .. }, .. } = self;
+        let mut ways = WaysOut { queues, routes, mesh, ports: &counters.ports };
+        switch.forward(port, &mut burst, mem, &counters.ports, &mut |egress, mem| ways.send(egress, mem));
+        ways.send(&mut switch.egress, mem);
         self.pass_notices();
         n
     }
@@ -180,29 +224,9 @@ impl Worker {
         n
     }
 
-    /// Empties the lanes; what a port does not take is freed and counted there.
     fn send_lanes(&mut self) {
-        let Parts { switch, mem, mesh, counters, .. } = &mut self.parts;
-        while let Some((port, lane)) = switch.egress.next_dirty() {
-            let stats = &counters.ports[port.index()];
-            let full = match self.routes[port.index()] {
-                Route::Queue(i) => {
-                    if let Some(queue) = &mut self.queues[i] {
-                        queue.pmd.tx_burst(lane, mem, stats);
-                    }
-                    DropReason::TxFull
-                }
-                Route::Worker(w) => {
-                    mesh.send(w, port, lane);
-                    DropReason::RingFull
-                }
-                Route::Nowhere => DropReason::PortGone,
-            };
-            if !lane.is_empty() {
-                stats.drop_n(full, lane.len());
-                mem.free_burst(lane);
-            }
-        }
+        let Self { queues, routes, parts: Parts { switch, mem, mesh, counters, .. }, .. } = self;
+        WaysOut { queues, routes, mesh, ports: &counters.ports }.send(&mut switch.egress, mem);
     }
 
     /// Tells control what the switch noticed.

@@ -9,7 +9,7 @@ use dataplane::port::{DomainId, MAX_PORTS, PortId};
 use dataplane::stats::{PortCounters, PortStats};
 use dataplane::switch::fdb::{Fdb, Fid, Fixed, Kind};
 use dataplane::switch::policy::{DomainPolicy, PortPolicy};
-use dataplane::switch::{Domain, Member, Switch};
+use dataplane::switch::{Domain, Egress, Member, Switch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,15 +59,14 @@ impl Bare {
             ..now
         }
     }
+}
 
-    /// What a worker does with the lanes, here into a list.
-    fn drain(&mut self) {
-        while let Some((port, lane)) = self.switch.egress.next_dirty() {
-            for mbuf in lane.drain(..) {
-                self.counters[port.index()].sent(1, mbuf.len());
-                let bytes = take_bytes(&mut self.mem, mbuf);
-                self.out.entry(port.0).or_default().push(bytes);
-            }
+/// What a worker does with the lanes, here into a list.
+fn drain(egress: &mut Egress, mem: &mut MempoolCache, counters: &[PortCounters], out: &mut Outputs) {
+    while let Some((port, lane)) = egress.next_dirty() {
+        for mbuf in lane.drain(..) {
+            counters[port.index()].sent(1, mbuf.len());
+            out.entry(port.0).or_default().push(take_bytes(mem, mbuf));
         }
     }
 }
@@ -121,9 +120,11 @@ impl Subject for Bare {
         for chunk in frames.chunks(BURST_SIZE) {
             let mut burst: Burst = chunk.iter().map(|f| self.mem.alloc_from(f).expect("frames left")).collect();
             self.counters[usize::from(port)].received(chunk.len(), chunk.iter().map(Vec::len).sum());
-            self.switch.forward(PortId(port), &mut burst, &mut self.mem, &self.counters);
+            let Self { switch, mem, counters, out, .. } = self;
+            switch
+                .forward(PortId(port), &mut burst, mem, counters, &mut |egress, mem| drain(egress, mem, counters, out));
             assert!(burst.is_empty(), "forward leaves nothing behind");
-            self.drain();
+            drain(&mut switch.egress, mem, counters, out);
         }
     }
 

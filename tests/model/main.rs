@@ -7,6 +7,7 @@
 mod common;
 
 mod bare;
+mod budget;
 mod guards;
 mod layer2;
 mod ops;

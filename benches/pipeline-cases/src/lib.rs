@@ -20,7 +20,7 @@ use dataplane::switch::policy::{
     Action, BridgePort, DomainMode, DomainPolicy, Learning, MacvlanMode, MacvlanPort, Mirror, MirrorSource, MoveGuard,
     PortPolicy, Rate, Role, Security, Snooping, Storm, VlanPolicy,
 };
-use dataplane::switch::{Domain, Forwarding, Member, Switch, macvlan};
+use dataplane::switch::{Domain, Egress, Forwarding, Member, Switch, macvlan};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,10 +170,10 @@ impl Pipeline {
 
     /// Switches a burst that came in at port `from`, and frees what came out.
     pub fn forward(&mut self, from: u16, burst: &mut Burst) {
-        self.switch.forward(PortId(from), burst, &mut self.mem, &self.counters);
-        while let Some((_, lane)) = self.switch.egress.next_dirty() {
-            self.mem.free_burst(lane);
-        }
+        self.switch.forward(PortId(from), burst, &mut self.mem, &self.counters, &mut |egress, mem| {
+            free_lanes(egress, mem);
+        });
+        free_lanes(&mut self.switch.egress, &mut self.mem);
     }
 
     /// Cycles per frame of `forward` alone.
@@ -189,6 +189,13 @@ impl Pipeline {
         let dropped: u64 = self.counters.iter().map(dropped).sum();
         assert_eq!(dropped, 0, "the case is about frames that pass");
         cycles
+    }
+}
+
+#[inline(always)]
+fn free_lanes(egress: &mut Egress, mem: &mut MempoolCache) {
+    while let Some((_, lane)) = egress.next_dirty() {
+        mem.free_burst(lane);
     }
 }
 

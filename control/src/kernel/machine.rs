@@ -12,6 +12,8 @@ pub struct Machine {
     pub devices: BTreeSet<String>,
     /// Their MTUs, as far as they are known.
     pub mtus: BTreeMap<String, u32>,
+    /// Their receive queues, as far as they are known.
+    pub queues: BTreeMap<String, u64>,
     /// Those that carry a default route.
     pub default_route: BTreeSet<String>,
     /// Free huge pages of 2 MiB.
@@ -29,6 +31,7 @@ impl Machine {
         Self {
             cores: ids.into_iter().map(|core| core.id).collect(),
             mtus: devices.iter().filter_map(|name| Some((name.clone(), mtu(name)?))).collect(),
+            queues: devices.iter().filter_map(|name| Some((name.clone(), queues(name)?))).collect(),
             devices,
             default_route: default_route_devices(),
             free_hugepages: free_hugepages(),
@@ -46,6 +49,12 @@ fn devices() -> BTreeSet<String> {
 
 fn mtu(device: &str) -> Option<u32> {
     fs::read_to_string(format!("/sys/class/net/{device}/mtu")).ok()?.trim().parse().ok()
+}
+
+/// Receive queues in use.
+fn queues(device: &str) -> Option<u64> {
+    let entries = fs::read_dir(format!("/sys/class/net/{device}/queues")).ok()?.flatten();
+    Some(entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-")).count() as u64)
 }
 
 fn free_hugepages() -> u64 {
@@ -105,5 +114,6 @@ mod tests {
         let machine = Machine::here();
         assert!(!machine.cores.is_empty());
         assert!(machine.devices.contains("lo"));
+        assert_eq!(machine.queues.get("lo"), Some(&1));
     }
 }

@@ -1,13 +1,18 @@
 //! How many frames a switch needs.
 //!
 //! Frames rest in the rings of the kernel even when nothing flows: an AF_XDP queue holds a full fill ring and may hold
-//! a full TX ring, a TAP queue the buffers of its reads. Too few frames starve whichever port comes last, so the sum is
-//! checked before anything is made.
+//! a full TX ring, a TAP queue the buffers of its reads, a ring port a full cable. Everybody's part is bounded, and the
+//! arena has room for all of them together: so no port, whatever it sends or does not take, leaves the others without
+//! frames to receive into. The sum is checked before anything is made.
 
-use super::{Check, Driver, Plan, PortPlan};
+use super::{Check, Driver, Plan, PortPlan, XdpDevice};
 use crate::config::{Config, Hugepages};
 use crate::kernel::machine::Machine;
+use crate::net::Netns;
+use dataplane::engine::chunks_of_workers;
+use dataplane::mem::mempool::CACHE_SIZE;
 use dataplane::pmd::af_xdp::{MAX_DEPTH, MIN_DEPTH};
+use dataplane::pmd::ring;
 
 /// Frames of an arena unless the file says otherwise (and the ports need no more).
 pub const DEFAULT_FRAMES: u32 = 16384;
@@ -26,10 +31,10 @@ const HUGE_PAGE: u64 = 2 << 20;
 const XDP_FRAMES: u64 = 1 << 17;
 /// Frames per TAP queue: read buffers, and one GSO frame of 64 KiB being written.
 const PER_TAP_QUEUE: u64 = 64;
-/// Frames per worker: its cache may hold twice its size of 512.
-const PER_WORKER: u64 = 2 * 512;
-/// Frames on their way through rings between workers and bursts.
-const SLACK: u64 = 1024;
+/// Frames per ring port: a full cable in the direction of its peer.
+const PER_RING: u64 = ring::CAPACITY as u64;
+/// Frames in the caches of the control thread and of threads that open ports.
+const CONTROL: u64 = CACHE_SIZE as u64;
 
 /// Who needs how many frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Demand {
     pub xdp_queues: u64,
     /// TAP queues.
     pub tap_queues: u64,
+    /// Ring ports.
+    pub rings: u64,
     /// Workers.
     pub workers: u64,
     /// Frames in the fill ring of each AF_XDP queue, and entries of its TX ring.
@@ -45,17 +52,18 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// What `ports` need on `workers`.
+    /// What `ports` need on `workers` of `machine`.
     #[must_use]
-    pub fn of<'a>(ports: impl IntoIterator<Item = &'a PortPlan>, workers: usize) -> Self {
+    pub fn of<'a>(ports: impl IntoIterator<Item = &'a PortPlan>, workers: usize, machine: &Machine) -> Self {
         let mut demand = Self { workers: workers as u64, ..Self::default() };
         for port in ports {
             match &port.shape {
-                // how many queues an existing device has is known when it is opened; one at least
-                Driver::AfXdp(_) => demand.xdp_queues += 1,
+                Driver::AfXdp(device) => demand.xdp_queues += queues(device, machine),
                 Driver::Veth(netdev) => demand.xdp_queues += u64::from(netdev.queues),
                 Driver::Tap(netdev) => demand.tap_queues += u64::from(netdev.queues),
-                Driver::Null | Driver::Ring { .. } | Driver::VhostUser(_) => {}
+                Driver::Ring { .. } => demand.rings += 1,
+                // a null port frees what it gets, a guest gets a copy
+                Driver::Null | Driver::VhostUser(_) => {}
             }
         }
         Self { depth: depth(demand.xdp_queues), ..demand }
@@ -69,19 +77,31 @@ impl Demand {
     /// The sum.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.xdp_queues * self.per_xdp_queue() + self.tap_queues * PER_TAP_QUEUE + self.workers * PER_WORKER + SLACK
+        let ports = self.xdp_queues * self.per_xdp_queue() + self.tap_queues * PER_TAP_QUEUE + self.rings * PER_RING;
+        ports + self.held_by_workers() + CONTROL
+    }
+
+    fn held_by_workers(&self) -> u64 {
+        chunks_of_workers(usize::try_from(self.workers).unwrap_or(usize::MAX)) as u64
     }
 
     /// The sum, taken apart for a message.
     fn explain(&self) -> String {
         format!(
-            "{} AF_XDP queues × {} + {} TAP queues × {PER_TAP_QUEUE} + {} workers × {PER_WORKER} + {SLACK}",
+            "{} AF_XDP queues × {} + {} TAP queues × {PER_TAP_QUEUE} + {} ring ports × {PER_RING} + {} for the workers + {CONTROL}",
             self.xdp_queues,
             self.per_xdp_queue(),
             self.tap_queues,
-            self.workers
+            self.rings,
+            self.held_by_workers()
         )
     }
+}
+
+/// Queues of an existing device. Of one in another namespace it is known only once it is opened that it has one at least.
+fn queues(device: &XdpDevice, machine: &Machine) -> u64 {
+    let here = device.place == Netns::Host;
+    machine.queues.get(&device.dev).filter(|_| here).map_or(1, |queues| (*queues).max(1))
 }
 
 /// Depth of each of so many AF_XDP queues.
@@ -92,7 +112,7 @@ fn depth(queues: u64) -> u32 {
 
 /// Frames of the arena, as asked if that is enough, else as needed; and the depth of AF_XDP queues.
 pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mut Check<'_>) -> (u32, u32) {
-    let demand = Demand::of(&plan.ports, plan.workers.len());
+    let demand = Demand::of(&plan.ports, plan.workers.len(), machine);
     let need = demand.frames();
     let asked = config.memory.frames.map(|size| size.0);
     if let Some(frames) = asked.filter(|frames| *frames < need) {
@@ -136,8 +156,8 @@ fn fits(frames: u64, machine: &Machine, check: &mut Check<'_>) {
 }
 
 /// Whether the arena of a running plan has room for one more port.
-pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, check: &mut Check<'_>) {
-    let demand = Demand::of(plan.ports.iter().chain(port), plan.workers.len());
+pub(super) fn one_more(plan: &Plan, port: Option<&PortPlan>, machine: &Machine, check: &mut Check<'_>) {
+    let demand = Demand::of(plan.ports.iter().chain(port), plan.workers.len(), machine);
     // that of the queues that are open
     let demand = Demand { depth: plan.xdp_depth, ..demand };
     if demand.frames() > u64::from(plan.frames) {

@@ -229,7 +229,7 @@ pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Resu
         );
     }
     let made = port::port(name, port, &port::Around { plan, machine }, &mut check);
-    memory::one_more(plan, made.as_ref(), &mut check);
+    memory::one_more(plan, made.as_ref(), machine, &mut check);
     if let Some(made) = &made {
         vlan::together(made, plan, &mut check);
     }

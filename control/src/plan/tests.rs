@@ -12,6 +12,7 @@ fn machine() -> Machine {
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
     Machine {
         mtus: [("ens3".to_owned(), 1500)].into(),
+        queues: [("ens3".to_owned(), 4)].into(),
         cores: vec![0, 1],
         devices: names(&["lo", "ens3", "eth0"]),
         default_route: names(&["eth0"]),
@@ -55,14 +56,14 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
 fn the_arena_grows_with_the_ports() {
     let ports: String = (0..8).map(|i| format!("  v{i}: {{ kind: veth, domain: lan }}\n")).collect();
     let plan = good(&format!("{HEAD}{ports}"));
-    let need = Demand::of(&plan.ports, 1).frames();
+    let need = Demand::of(&plan.ports, 1, &machine()).frames();
     assert!(u64::from(plan.frames) >= need && plan.frames.is_multiple_of(1024) && plan.frames > DEFAULT_FRAMES);
     assert_eq!(plan.xdp_depth, 2048);
     let ports: String = (0..256).map(|i| format!("  v{i}: {{ kind: veth, domain: lan }}\n")).collect();
     let crowded = good(&format!("{HEAD}{ports}"));
     assert_eq!(
         (crowded.xdp_depth, crowded.frames),
-        (256, 256 * 512 + 2048),
+        (256, 256 * 512 + 4096),
         "what the kernel keeps is the product of both"
     );
     let huge = planned("name: t\nmemory: { frames: 8M }\n").unwrap_err();
@@ -71,9 +72,19 @@ fn the_arena_grows_with_the_ports() {
     assert!(
         small
             .to_string()
-            .starts_with("t.yaml:1:19: memory.frames: 1024 frames are too few for these ports: 6144 are needed"),
+            .starts_with("t.yaml:1:19: memory.frames: 1024 frames are too few for these ports: 7232 are needed"),
         "{small}"
     );
+}
+
+#[test]
+fn every_port_has_its_part_of_the_arena() {
+    let frames = |ports: &str| Demand::of(&good(&format!("{HEAD}{ports}")).ports, 1, &machine()).frames();
+    let none = frames("  n: { kind: null, domain: lan }\n");
+    let nic = frames("  nic: { kind: af_xdp, dev: ens3, domain: lan }\n");
+    assert_eq!(nic - none, 4 * 2 * 2048, "each queue a full fill ring and a full TX ring");
+    let cable = "  r1: { kind: ring, peer: r2, domain: lan }\n  r2: { kind: ring, peer: r1, domain: lan }\n";
+    assert_eq!(frames(cable) - none, 2 * 1024);
 }
 
 #[test]

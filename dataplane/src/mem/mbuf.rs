@@ -172,6 +172,13 @@ impl Mbuf {
     }
 }
 
+impl AsRef<Self> for Mbuf {
+    #[inline(always)]
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl std::fmt::Debug for Mbuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Mbuf(chunk {}+{}, {} bytes in {})", self.chunk(), self.place().off, self.len(), self.segments())

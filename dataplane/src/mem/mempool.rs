@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Chunks that move between a cache and the shared list at a time.
 const BATCH: usize = 64;
 /// Chunks a cache holds before it spills half of them.
-const CACHE_SIZE: usize = 512;
+pub const CACHE_SIZE: usize = 512;
 /// Most chunks of one frame: 64 KiB and its headers need 34; `Mbuf::segs` is a byte.
 pub const MAX_SEGMENTS: usize = 64;
 /// Most chunks that [`MempoolCache::reserve`] can promise.
@@ -71,6 +71,8 @@ pub struct Mempool {
     /// The number of chunks in each live cache, as last published.
     cached: Mutex<Vec<Arc<CachePadded<AtomicU32>>>>,
     next_owner: AtomicU32,
+    /// See [`keep`](Self::keep).
+    kept: AtomicU32,
 }
 
 // SAFETY: `meta` and the arena's bytes are reached through tokens only (M2), and a token is owned by one thread (M1).
@@ -99,6 +101,7 @@ impl Mempool {
             spare: Mutex::new(Vec::new()),
             cached: Mutex::new(Vec::new()),
             next_owner: AtomicU32::new(NO_OWNER + 1),
+            kept: AtomicU32::new(0),
             arena,
         };
         // Highest first, so that the LIFO hands out low addresses first.
@@ -126,6 +129,20 @@ impl Mempool {
         let cached: u32 = lock(&self.cached).iter().map(|c| c.load(Ordering::Relaxed)).sum();
         let shared = self.batches.len() * BATCH + lock(&self.spare).len();
         cached + u32::try_from(shared).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps the last `chunks` of the shared list for receiving, but no more than a quarter of the pool.
+    pub fn keep(&self, chunks: usize) {
+        let kept = u32::try_from(chunks).unwrap_or(u32::MAX).min(self.total() / 4);
+        // Relaxed: a bound, not an order.
+        self.kept.store(kept, Ordering::Relaxed);
+    }
+
+    /// Whether the shared list has more than is kept for receiving.
+    #[cold]
+    fn can_spare(&self) -> bool {
+        // Relaxed: as in `keep`.
+        self.batches.len() * BATCH > self.kept.load(Ordering::Relaxed) as usize
     }
 
     /// A new identity that can hold chunks for the kernel or a guest.

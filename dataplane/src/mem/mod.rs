@@ -4,8 +4,10 @@
 pub mod arena;
 pub mod mbuf;
 pub mod mempool;
+pub mod pipe;
 pub mod table;
 
+use crate::eth::{HEADER_LEN, TAG_LEN};
 pub use arena::{Arena, ArenaConfig, ArenaError, Backing, Hugepages};
 pub use mbuf::{Gso, Mbuf, Offload};
 pub use mempool::{Mempool, MempoolCache, Owner};
@@ -34,6 +36,9 @@ pub const TAILROOM: usize = 64;
 
 /// Most bytes that each further chunk of a frame made here holds.
 pub const NEXT_SEGMENT: usize = CHUNK_SIZE - TAILROOM;
+
+/// Most bytes of a frame: an IP packet of 64 KiB, the Ethernet header and two tags.
+pub const MAX_FRAME: usize = 65_535 + HEADER_LEN + 2 * TAG_LEN;
 
 /// Chunks that a frame of `len` bytes takes when it is made here.
 #[must_use]

@@ -4,10 +4,10 @@
 //! may belong to different workers; each end has a doorbell for the worker at the other end that went to sleep.
 //!
 //! An end that closes leaves its receiving half on the cable: frames that the other end was sending meanwhile are
-//! freed by whoever closes last.
+//! freed by whoever closes last. An end that leads nowhere yet ([`RingPmd::unplug`]) takes no frames.
 
+use crate::mem::pipe::{Receiver, Sender, pipe};
 use crate::mem::{Burst, Mbuf, MempoolCache};
-use crate::ring::{Consumer, Producer, ring};
 use crate::stats::{DropReason, PortCounters};
 use crate::wake::Wakeup;
 use std::io;
@@ -15,11 +15,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Chunks that the cable between two ring ports of a switch holds in each direction.
+pub const CAPACITY: u32 = 1024;
+
 /// One end of the cable.
 #[derive(Debug)]
 pub struct RingPmd {
-    rx: Consumer<Mbuf>,
-    tx: Producer<Mbuf>,
+    rx: Receiver<Mbuf>,
+    tx: Sender<Mbuf>,
     mine: Arc<Wakeup>,
     theirs: Arc<Wakeup>,
     cable: Arc<Cable>,
@@ -30,16 +33,16 @@ pub struct RingPmd {
 struct Cable {
     unplugged: AtomicBool,
     /// Receiving halves of closed ends.
-    left: Mutex<Vec<Consumer<Mbuf>>>,
+    left: Mutex<Vec<Receiver<Mbuf>>>,
 }
 
-/// Both ends of a cable that holds `capacity` (a power of two) frames in each direction.
+/// Both ends of a cable that holds `capacity` (a power of two) chunks in each direction, as many short frames.
 ///
 /// # Errors
 /// When the process is out of file descriptors.
 pub fn pair(capacity: u32) -> io::Result<(RingPmd, RingPmd)> {
-    let (a_tx, b_rx) = ring(capacity);
-    let (b_tx, a_rx) = ring(capacity);
+    let (a_tx, b_rx) = pipe(capacity);
+    let (b_tx, a_rx) = pipe(capacity);
     let (a, b) = (Arc::new(Wakeup::new()?), Arc::new(Wakeup::new()?));
     let cable = Arc::new(Cable::default());
     let left = RingPmd { rx: a_rx, tx: a_tx, mine: Arc::clone(&a), theirs: Arc::clone(&b), cable: Arc::clone(&cable) };
@@ -50,7 +53,7 @@ pub fn pair(capacity: u32) -> io::Result<(RingPmd, RingPmd)> {
 impl RingPmd {
     /// See [`Pmd::rx_burst`](super::Pmd::rx_burst).
     pub fn rx_burst(&mut self, burst: &mut Burst, _mem: &mut MempoolCache, stats: &PortCounters) -> usize {
-        let n = self.rx.dequeue_burst(burst);
+        let n = self.rx.receive(burst);
         if n > 0 {
             stats.received(n, burst.iter().map(Mbuf::len).sum());
         }
@@ -66,11 +69,21 @@ impl RingPmd {
             mem.free_burst(burst);
             return n;
         }
-        let total: usize = burst.iter().map(Mbuf::len).sum();
-        let n = self.tx.enqueue_burst(burst);
-        stats.sent(n, total - burst.iter().map(Mbuf::len).sum::<usize>());
+        let sent = self.tx.send(burst, |mbuf| mbuf);
+        stats.sent(sent.frames, sent.bytes);
         self.theirs.wake();
-        n
+        sent.frames
+    }
+
+    /// Nobody reads at this end for now: the other takes no frames, which would only lie on the cable and be missing in the
+    /// pool, and counts them as [`DropReason::LinkDown`].
+    pub fn unplug(&self) {
+        self.cable.unplugged.store(true, Ordering::Relaxed);
+    }
+
+    /// This end is read from now on.
+    pub fn plug(&self) {
+        self.cable.unplugged.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn wait_fd(&self) -> BorrowedFd<'_> {
@@ -90,6 +103,7 @@ impl RingPmd {
     /// Unplugs this end and frees what is on its way to it.
     pub fn close(self, mem: &mut MempoolCache) {
         let Self { rx, tx, cable, .. } = self;
+        // Relaxed: as in `tx_burst`.
         cable.unplugged.store(true, Ordering::Relaxed);
         drop(tx);
         let mut left = cable.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,9 +115,36 @@ impl RingPmd {
     }
 }
 
-fn drain(rx: &mut Consumer<Mbuf>, mem: &mut MempoolCache) {
+fn drain(rx: &mut Receiver<Mbuf>, mem: &mut MempoolCache) {
     let mut burst = Burst::new();
-    while rx.dequeue_burst(&mut burst) > 0 {
+    while rx.receive(&mut burst) > 0 {
         mem.free_burst(&mut burst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::{Arena, ArenaConfig, BURST_SIZE, Hugepages, Mempool};
+
+    #[test]
+    fn an_end_that_leads_nowhere_holds_no_frames() {
+        let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 256, hugepages: Hugepages::Off }).unwrap());
+        let (mut mem, stats) = (MempoolCache::new(&pool), PortCounters::default());
+        let (mut near, far) = pair(64).unwrap();
+        let mut send = |near: &mut RingPmd| {
+            let mut burst: Burst = std::iter::from_fn(|| mem.alloc_len(60)).take(BURST_SIZE).collect();
+            assert_eq!(near.tx_burst(&mut burst, &mut mem, &stats), BURST_SIZE);
+            mem.publish();
+            pool.total() - pool.free()
+        };
+        far.unplug();
+        assert_eq!(send(&mut near), 0);
+        far.plug();
+        assert_eq!((send(&mut near), stats.tx_frames.get()), (32, 32));
+        near.close(&mut mem);
+        far.close(&mut mem);
+        drop(mem);
+        assert_eq!(pool.free(), pool.total());
     }
 }

@@ -47,6 +47,7 @@ reasons! {
     SamePort "same_port" "destination is behind the port it came from",
     NoDestination "no_destination" "no other port in the domain",
     NoMbuf "no_mbuf" "pool exhausted",
+    CopyRefused "copy_refused" "copy for flooding or a mirror not made: what is left of the pool is kept for receiving",
     TxFull "tx_full" "transmit queue full",
     RingFull "ring_full" "ring to the owning worker full",
     TxError "tx_error" "refused by the kernel",

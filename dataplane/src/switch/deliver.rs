@@ -1,11 +1,12 @@
 //! Pass 2 of domains with policies: frames get the tag of their egress port, mirrors get their copies, and a frame without
 //! a destination is freed and counted.
 
+use super::egress::{Egress, Spill};
 use super::member::Member;
+use super::policy::MAX_MIRRORS;
 use super::tag;
 use super::topology::Topology;
 use super::vlan::Tagging;
-use super::{Egress, policy::MAX_MIRRORS};
 use crate::mem::{Mbuf, MempoolCache};
 use crate::port::PortId;
 use crate::stats::{DropReason, PortCounters};
@@ -16,6 +17,8 @@ pub(super) struct Lanes<'a> {
     pub(super) egress: &'a mut Egress,
     pub(super) mem: &'a mut MempoolCache,
     pub(super) ports: &'a [PortCounters],
+    /// Empties the lanes when they are full of copies.
+    pub(super) spill: Spill<'a>,
 }
 
 impl Lanes<'_> {
@@ -41,13 +44,17 @@ impl Lanes<'_> {
         debug_assert!(false, "more than a burst for port {} between two emptyings of the lanes", port.0);
     }
 
-    /// A copy, counted where it goes.
+    /// A copy, counted where it goes. None is made of the frames that the pool keeps for receiving.
     pub(super) fn copy_for(&mut self, port: PortId, mbuf: &Mbuf) -> Option<Mbuf> {
+        if self.egress.is_full_of_copies() {
+            (self.spill)(self.egress, self.mem);
+        }
         let counters = &self.ports[port.index()];
         counters.flood_copies.add(1);
-        let copy = self.mem.copy(mbuf);
-        if copy.is_none() {
-            counters.drop_n(DropReason::NoMbuf, 1);
+        let copy = if self.mem.can_spare(mbuf.segments()) { self.mem.copy(mbuf) } else { None };
+        match &copy {
+            Some(copy) => self.egress.count_copy(copy.segments()),
+            None => counters.drop_n(DropReason::CopyRefused, 1),
         }
         copy
     }

@@ -33,7 +33,7 @@ mod topology;
 pub mod verdict;
 pub mod vlan;
 
-pub use egress::Egress;
+pub use egress::{Egress, MAX_COPIED, Spill};
 pub use member::Member;
 pub use notice::{Notice, Traffic};
 pub use topology::{Domain, Forwarding, Topology};
@@ -164,29 +164,45 @@ impl Switch {
 
     /// Puts a frame that is decided on into the lane of its port.
     pub fn push(&mut self, port: PortId, mbuf: Mbuf, mem: &mut MempoolCache, ports: &[PortCounters]) {
-        Lanes { egress: &mut self.egress, mem, ports }.push(port, mbuf);
+        Lanes { egress: &mut self.egress, mem, ports, spill: &mut |_, _| {} }.push(port, mbuf);
     }
 
-    /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index.
-    pub fn forward(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
+    /// Switches a burst that came in on `ingress`; empties it. `ports` are this worker's counters, by port index; `spill`
+    /// empties the lanes when flooding fills them.
+    #[inline]
+    pub fn forward(
+        &mut self,
+        ingress: PortId,
+        burst: &mut Burst,
+        mem: &mut MempoolCache,
+        ports: &[PortCounters],
+        spill: Spill<'_>,
+    ) {
         let Self { topology, fdb, egress, now, notices, .. } = self;
-        let mut out = Lanes { egress, mem, ports };
+        let mut out = Lanes { egress, mem, ports, spill };
         match topology.ingress(ingress) {
             Some((member, domain)) if domain.is_plain() && member.is_open() => {
                 let home = member.domain;
                 Plain { ingress, home, domain, topology, fdb, now: *now }.forward(burst, &mut out, notices);
             }
-            Some(_) => self.forward_policed(ingress, burst, mem, ports),
+            Some(_) => self.forward_policed(ingress, burst, mem, ports, spill),
             None => burst.drain(..).for_each(|mbuf| out.drop_at(ingress, DropReason::PortGone, mbuf)),
         }
     }
 
     /// The same for ports and domains with policies.
     #[inline(never)]
-    fn forward_policed(&mut self, ingress: PortId, burst: &mut Burst, mem: &mut MempoolCache, ports: &[PortCounters]) {
+    fn forward_policed(
+        &mut self,
+        ingress: PortId,
+        burst: &mut Burst,
+        mem: &mut MempoolCache,
+        ports: &[PortCounters],
+        spill: Spill<'_>,
+    ) {
         let Self { topology, fdb, egress, now, cycles, notices, guards, targets, heard, returned, probe_id } = self;
         let Some((member, domain)) = topology.ingress(ingress) else { return };
-        let mut out = Delivery::new(Lanes { egress, mem, ports }, topology, targets, domain.max_len);
+        let mut out = Delivery::new(Lanes { egress, mem, ports, spill }, topology, targets, domain.max_len);
         let gate = Gate { ingress, member, counters: &ports[ingress.index()], now: *now, cycles: *cycles };
         let mut state = WorkerState { guards, notices, heard, returned };
         match &domain.forwarding {

@@ -191,7 +191,7 @@ mod tests {
         };
         let mut burst: Burst = frames.iter().map(frame).collect();
         let counters: Vec<PortCounters> = (0..3).map(|_| PortCounters::default()).collect();
-        switch.forward(PortId(0), &mut burst, &mut mem, &counters);
+        switch.forward(PortId(0), &mut burst, &mut mem, &counters, &mut |_, _| panic!("too few copies for that"));
         let mut sent = [0; 2];
         while let Some((port, lane)) = switch.egress.next_dirty() {
             sent[port.index() - 1] = lane.len();

@@ -4,13 +4,10 @@
 use super::{OpenPort, PortBuilder, PortError};
 use crate::plan::PortPlan;
 use dataplane::mem::{Mempool, MempoolCache};
-use dataplane::pmd::ring::{RingPmd, pair};
+use dataplane::pmd::ring::{CAPACITY, RingPmd, pair};
 use dataplane::port::DomainId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Frames a cable holds in each direction.
-const CAPACITY: u32 = 1024;
 
 /// Cables with one end free.
 #[derive(Debug, Default)]
@@ -31,9 +28,11 @@ struct Loose {
 impl Cables {
     fn end_for(&mut self, name: &str, peer: &str) -> std::io::Result<(RingPmd, u64)> {
         if let Some(loose) = self.waiting.remove(name) {
+            loose.end.plug();
             return Ok((loose.end, loose.cable));
         }
         let (mine, theirs) = pair(CAPACITY)?;
+        theirs.unplug();
         self.made += 1;
         self.waiting.insert(peer.to_owned(), Loose { end: theirs, cable: self.made, other: name.to_owned() });
         Ok((mine, self.made))
@@ -61,4 +60,29 @@ pub(super) fn open(
     open.cable = Some(cable);
     open.mode = format!("cable to {peer}");
     builder.connect(plan, domain, vec![end.into()], open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::mem::{Arena, ArenaConfig, Burst, Hugepages};
+    use dataplane::stats::PortCounters;
+
+    #[test]
+    fn a_port_whose_peer_is_not_there_holds_no_frames() {
+        let pool = Mempool::new(Arena::new(&ArenaConfig { frames: 64, hugepages: Hugepages::Off }).unwrap());
+        let (mut mem, stats, mut cables) = (MempoolCache::new(&pool), PortCounters::default(), Cables::default());
+        let (mut a, _) = cables.end_for("a", "b").unwrap();
+        let mut send = |mem: &mut MempoolCache| {
+            let mut burst: Burst = [mem.alloc_len(60).unwrap()].into_iter().collect();
+            a.tx_burst(&mut burst, mem, &stats);
+            mem.publish();
+            pool.total() - pool.free()
+        };
+        assert_eq!(send(&mut mem), 0);
+        let (b, _) = cables.end_for("b", "a").unwrap();
+        assert_eq!(send(&mut mem), 1);
+        a.close(&mut mem);
+        b.close(&mut mem);
+    }
 }

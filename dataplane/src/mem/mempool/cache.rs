@@ -96,13 +96,34 @@ impl MempoolCache {
         Some(mbuf)
     }
 
-    /// A copy of a frame with its offload state, for flooding; `None` when the pool is exhausted.
+    /// Whether `n` chunks can be had without those that the pool keeps for receiving ([`Mempool::keep`]): asked before work
+    /// that is not received but made here, such as the copies of flooding.
+    #[must_use]
+    #[inline]
+    pub fn can_spare(&self, n: usize) -> bool {
+        self.count >= n || self.pool.can_spare()
+    }
+
+    /// A copy of a frame with its offload state; `None` when the pool is exhausted.
     #[must_use]
     pub fn copy(&mut self, mbuf: &Mbuf) -> Option<Mbuf> {
         let mut copy = self.alloc_len(mbuf.len())?;
+        if mbuf.segments() == 1 && copy.segments() == 1 {
+            self.pool.data_mut(&mut copy).copy_from_slice(self.pool.data(mbuf));
+        } else {
+            self.copy_chain(mbuf, &mut copy);
+        }
+        let offload = self.pool.offload(mbuf);
+        self.pool.set_offload(&mut copy, offload);
+        Some(copy)
+    }
+
+    /// Copies the bytes of a frame into another of the same length that is cut otherwise.
+    #[cold]
+    fn copy_chain(&self, mbuf: &Mbuf, copy: &mut Mbuf) {
         let mut from = self.pool.segments(mbuf);
         let mut source: &[u8] = &[];
-        for mut target in self.pool.segments_mut(&mut copy) {
+        for mut target in self.pool.segments_mut(copy) {
             while !target.is_empty() {
                 if source.is_empty() {
                     source = from.next().unwrap_or_default();
@@ -113,10 +134,6 @@ impl MempoolCache {
                 source = &source[n..];
             }
         }
-        drop(from);
-        let offload = self.pool.offload(mbuf);
-        self.pool.set_offload(&mut copy, offload);
-        Some(copy)
     }
 
     /// Takes a frame back, all its chunks.

@@ -5,13 +5,11 @@ use super::memory::{GuestMemory, Run, Unmapped};
 use super::ring::{Chain, Head, MAX_MERGED, Mark, Ring, RingFault, Seg};
 use super::vring::RingFeatures;
 use crate::eth;
-use crate::mem::{BURST_SIZE, Burst, FIRST_SEGMENT, Mbuf, Mempool, MempoolCache, Offload};
+use crate::mem::{BURST_SIZE, Burst, FIRST_SEGMENT, MAX_FRAME, Mbuf, Mempool, MempoolCache, Offload};
 use crate::offload::{self, gso, vnet};
 use crate::stats::{DropReason, PortCounters};
 use arrayvec::ArrayVec;
 
-/// Most bytes of a frame: an IP packet of 64 KiB, the Ethernet header and two tags.
-const MAX_FRAME: usize = 65_535 + eth::HEADER_LEN + 2 * eth::TAG_LEN;
 /// Chains that are looked at per burst, if its [`Budget`](super::ring::Budget) lasts; frames that are dropped do not fill it.
 const MOST: usize = BURST_SIZE;
 /// Chains whose buffers are asked for at once, before the first is copied: they lie in the cache of the guest's core.
