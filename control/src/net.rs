@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// A network namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Netns {
     /// The one the switch runs in.

@@ -1,7 +1,7 @@
 //! Messages between the control thread and the workers. Ownership of ports moves by value in them; no lock is shared.
 
-use crate::pmd::Pmd;
 use crate::pmd::vhost::{ReplySender, VringCommand};
+use crate::pmd::{Pmd, QueueReport};
 use crate::port::{DomainId, PortId};
 use crate::switch::policy::Mirror;
 use crate::switch::probe::{Probe, Returned};
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     SetMtu(PortId, u32),
     /// Nothing may go to the port or come from it any more.
     DropPort(PortId),
+    /// Say what the queues of a port hold and lost; there is room for all answers.
+    Report(PortId, Sender<(PortId, QueueReport)>),
     /// Hand back the queues of a port.
     Detach(PortId, Sender<Vec<Pmd>>),
     /// An order for one queue pair of a vhost-user port.

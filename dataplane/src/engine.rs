@@ -12,6 +12,7 @@ mod link;
 mod loops;
 mod multicast;
 mod ports;
+mod reports;
 mod spec;
 mod sums;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 mod vring;
 
 pub use loops::Blocked;
+pub use reports::Reports;
 pub use spec::{DomainSpec, EngineConfig, EngineError, FdbEntry, FdbRecord, Flush, PortSpec, Snapshot, StopReport};
 pub use vring::VringHandle;
 

@@ -16,7 +16,7 @@
 //!
 //! - [`eth`], [`port`], [`stats`], [`lcore`]: leaves: headers, identifiers, counters and drop reasons, the core
 //! - [`ring`], [`wake`]: the SPSC burst ring and the wakeup that cannot be lost
-//! - [`mem`]: arena, mempool, mbuf, big tables
+//! - [`mem`]: arena, mempool, mbuf, pipes, big tables
 //! - [`offload`]: checksums, segmentation, virtio_net_hdr
 //! - [`pmd`]: port drivers: AF_XDP, TAP, vhost-user, ring, null
 //! - [`switch`]: verdicts (plain, bridged, macvlan), policies, VLAN tags, guards, snooping, FDB, domains, egress lanes

@@ -6,8 +6,12 @@
 //!
 //! `Σ rx_frames + Σ flood_copies = Σ tx_frames + Σ drops` over all ports, whenever nothing is in flight.
 
+mod held;
+mod loss;
 mod reason;
 
+pub use held::Held;
+pub use loss::{Loss, Losses};
 pub use reason::DropReason;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -337,6 +337,12 @@ impl Worker {
                 self.routes[port.index()] = Route::Nowhere;
             }
             Command::Probe(port, probe) => self.send_probe(port, &probe),
+            // An answer that nobody waits for any more finds no room.
+            Command::Report(port, reply) => {
+                for queue in self.queues.iter_mut().flatten().filter(|q| q.port == port) {
+                    let _ = reply.try_send((port, queue.pmd.report()));
+                }
+            }
             // Control waits for it, or collects it in a later tick.
             Command::Detach(port, reply) => {
                 let _ = reply.send(self.detach(port));

@@ -38,6 +38,11 @@ impl Wire {
         }
     }
 
+    /// Tries once to send a frame; whether the interface took it.
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        send(self.0.as_raw_fd(), frame, MsgFlags::empty()).is_ok()
+    }
+
     /// The next frame of a test that came in, if one is waiting. The kernel's own chatter is skipped.
     pub fn receive(&self) -> Option<Vec<u8>> {
         std::iter::from_fn(|| self.next()).find(|frame| frame.get(12..14) == Some(&ETHERTYPE))

@@ -90,7 +90,8 @@ fn books() -> (i64, i64) {
     for port in stats["ports"].as_object().expect("ports").values() {
         let drops: i64 = port["drops"].as_object().expect("drops").values().map(count).sum();
         received += count(&port["rx_frames"]);
-        balance += count(&port["rx_frames"]) + count(&port["flood_copies"]) - count(&port["tx_frames"]) - drops;
+        let entered = ["rx_frames", "rx_lost", "flood_copies"].map(|key| count(&port[key]));
+        balance += entered.into_iter().sum::<i64>() - count(&port["tx_frames"]) - drops;
     }
     (received, balance)
 }

@@ -23,6 +23,7 @@ mod guest;
 mod input;
 mod lab;
 mod layer2;
+mod losses;
 mod offloads;
 mod queues;
 mod shapes;

@@ -197,7 +197,8 @@ impl Ledger {
         let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());
         for port in live.chain([&stats["removed"]]) {
             let count = |name: &str| port[name].as_u64().unwrap_or(0);
-            ledger.received += count("rx_frames");
+            // what was lost before Pollux could read it is among the drops
+            ledger.received += count("rx_frames") + count("rx_lost");
             ledger.copies += count("flood_copies");
             ledger.sent += count("tx_frames");
             for (reason, n) in port["drops"].as_object().into_iter().flatten() {
@@ -252,14 +253,14 @@ mod tests {
     #[test]
     fn removed_ports_are_in_the_ledger() {
         let port = |rx: u64, tx: u64, full: u64| {
-            let drops = json!({"tx_full": full, "runt": 0});
-            json!({"rx_frames": rx, "tx_frames": tx, "flood_copies": 1, "drops": drops})
+            let drops = json!({"tx_full": full, "rx_ring_full": 5});
+            json!({"rx_frames": rx, "rx_lost": 5, "tx_frames": tx, "flood_copies": 1, "drops": drops})
         };
         let stats = json!({"ports": {"a": port(10, 0, 0), "b": port(0, 8, 1)}, "removed": port(0, 3, 1)});
         let ledger = Ledger::of(&stats);
-        assert_eq!((ledger.received, ledger.copies, ledger.sent, ledger.dropped()), (10, 3, 11, 2));
+        assert_eq!((ledger.received, ledger.copies, ledger.sent, ledger.dropped()), (25, 3, 11, 17));
         assert_eq!(ledger.imbalance(), None);
-        assert_eq!(ledger.drops.keys().collect::<Vec<_>>(), ["tx_full"]);
+        assert_eq!(ledger.drops.keys().collect::<Vec<_>>(), ["rx_ring_full", "tx_full"]);
     }
 
     #[test]

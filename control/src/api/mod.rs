@@ -9,7 +9,7 @@ pub mod supervisor;
 use crate::config::Port;
 use crate::live::switch::Switch;
 use crate::problem::{Problem, Problems};
-use crate::view::{Done, Fault, FlushAddresses, Flushed, PinAddress, Stopped, UnpinAddress, VERSION};
+use crate::view::{Done, Fault, FlushAddresses, Flushed, PinAddress, Stats, Stopped, UnpinAddress, VERSION};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, State};
 use axum::http::StatusCode;
@@ -66,7 +66,7 @@ pub fn router(supervisor: mpsc::Sender<Message>) -> Router {
         .route("/v1/fdb/flush", post(flush))
         .route("/v1/events", get(|s: Supervisor| show(s, Switch::events)))
         .route("/v1/groups", get(|s: Supervisor| show(s, Switch::groups)))
-        .route("/v1/stats", get(|s: Supervisor| show(s, Switch::stats)))
+        .route("/v1/stats", get(stats))
         .route("/v1/stop", post(stop))
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
@@ -148,6 +148,12 @@ async fn show<T: Serialize + Send + 'static>(
     view: fn(&Switch) -> T,
 ) -> Result<Json<T>, Refusal> {
     ask(&supervisor, move |switch| view(switch)).await.map(Json)
+}
+
+/// Asks on the control thread, and waits for the answers on another.
+async fn stats(State(supervisor): Supervisor) -> Result<Json<Stats>, Refusal> {
+    let asked = ask(&supervisor, |switch| switch.ask_stats()).await?;
+    tokio::task::spawn_blocking(|| asked.answer()).await.map(Json).map_err(|_| gone())
 }
 
 async fn add_port(State(supervisor): Supervisor, Body(body): Body<serde_json::Value>) -> Result<Json<Done>, Refusal> {

@@ -7,6 +7,7 @@ pub use guest::{GuestView, PairView};
 
 use crate::config::FixedKind;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Version of all answers.
@@ -184,6 +185,9 @@ pub struct FdbEntry {
     pub age_s: u32,
 }
 
+/// Counts by name; what has not occurred is left out.
+pub type Counts = BTreeMap<Cow<'static, str>, u64>;
+
 /// `GET /v1/stats`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stats {
@@ -206,10 +210,17 @@ pub struct PortStats {
     pub rx_frames: u64,
     /// Bytes received.
     pub rx_bytes: u64,
+    /// Frames lost before the switch could read them; by reason they are among `drops`:
+    /// `rx_frames + rx_lost + flood_copies = tx_frames + drops`, over all ports, while nothing is under way.
+    #[serde(default)]
+    pub rx_lost: u64,
     /// Frames sent.
     pub tx_frames: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Frames that the kernel lost after the port took them, by reason: of `tx_frames`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub tx_lost: Counts,
     /// Copies made for this port by flooding.
     pub flood_copies: u64,
     /// Segments made in software on the way out.
@@ -219,8 +230,11 @@ pub struct PortStats {
     /// Frames that guards would have dropped, were they not only observing.
     #[serde(default)]
     pub observed: u64,
-    /// Frames dropped at this port, by every reason there is.
-    pub drops: BTreeMap<String, u64>,
+    /// Frames dropped at this port or lost on the way to it, by reason.
+    pub drops: Counts,
+    /// Frames of the pool that the port holds, by cause: `fill_ring`, `tx_ring`, `rx_buffers`, `cable`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub held: Counts,
 }
 
 /// Counters of a worker.
@@ -251,6 +265,12 @@ pub struct Pool {
     pub total: u32,
     /// Of them free.
     pub free: u32,
+    /// Of the others, what ports hold, by cause: `fill_ring`, `tx_ring`, `rx_buffers`, `cable`.
+    #[serde(default)]
+    pub held: Counts,
+    /// The rest: in the hands of workers, and between them. 0 while nothing flows.
+    #[serde(default)]
+    pub under_way: u64,
     /// What pages they lie in.
     pub backing: String,
 }

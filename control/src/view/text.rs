@@ -1,6 +1,8 @@
 //! Answers for people: aligned tables, plain enough for a pipe.
 
-use crate::view::{Domain, Events, Fdb, Groups, Port, PortStats, Ports, Stats, Status};
+use crate::view::{Domain, Events, Fdb, Groups, Pool, Port, PortStats, Ports, Stats, Status};
+use dataplane::stats::Loss;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// A table with its columns as wide as their widest cell. Columns named in `right` are numbers.
@@ -201,7 +203,8 @@ pub fn stats(stats: &Stats) -> String {
         Some(("(removed)", &stats.removed)).filter(|(_, sum)| sum.rx_frames + sum.tx_frames + sum.flood_copies > 0);
     let named = stats.ports.iter().map(|(name, port)| (name.as_str(), port));
     let rows: Vec<_> = named.chain(removed).map(|(name, port)| counters(name, port)).collect();
-    let mut text = table(&["PORT", "RX", "RX-BYTES", "TX", "TX-BYTES", "COPIES", "DROPS"], &rows, &[1, 2, 3, 4, 5]);
+    let heads = ["PORT", "RX", "RX-BYTES", "TX", "TX-BYTES", "COPIES", "HELD", "DROPS"];
+    let mut text = table(&heads, &rows, &[1, 2, 3, 4, 5, 6]);
     let worker = |worker: &crate::view::Worker| {
         let busy = format!("{:.1}%", worker.busy * 100.0);
         let (burst, cost) = (format!("{:.1}", worker.frames_per_burst), format!("{:.0}", worker.ns_per_frame));
@@ -219,16 +222,43 @@ pub fn stats(stats: &Stats) -> String {
     let pool = &stats.mempool;
     // writing to a String cannot fail
     let _ = writeln!(text, "\nmempool: {} of {} frames free, {}", pool.free, pool.total, pool.backing);
+    let _ = writeln!(text, "held: {}", held(pool));
     text
 }
 
+/// Who has the frames that are not free.
+fn held(pool: &Pool) -> String {
+    let words = |cause: &str| match cause {
+        "fill_ring" => "to receive into (AF_XDP)",
+        "tx_ring" => "being sent (AF_XDP)",
+        "rx_buffers" => "in receive buffers (TAP)",
+        "cable" => "on cables (ring)",
+        _ => "elsewhere",
+    };
+    let by_cause = pool.held.iter().map(|(cause, n)| format!("{n} {}", words(cause)));
+    by_cause.chain([format!("{} under way", pool.under_way)]).collect::<Vec<_>>().join(", ")
+}
+
 fn counters(name: &str, port: &PortStats) -> Vec<String> {
-    let drops: Vec<_> = port.drops.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason} {n}")).collect();
     let numbers = [port.rx_frames, port.rx_bytes, port.tx_frames, port.tx_bytes, port.flood_copies];
     let mut row = vec![name.to_owned()];
-    row.extend(numbers.iter().map(ToString::to_string));
-    row.push(if drops.is_empty() { "-".to_owned() } else { drops.join(", ") });
+    row.extend(numbers.iter().chain([&port.held.values().sum()]).map(ToString::to_string));
+    row.push(drops(port));
     row
+}
+
+/// Drops by reason, and apart from them what the kernel lost before the switch could read it and after it was sent.
+fn drops(port: &PortStats) -> String {
+    let lost_before = |name: &str| Loss::ALL.iter().any(|loss| loss.is_before() && loss.name() == name);
+    let (before, drops): (Vec<_>, Vec<_>) = port.drops.iter().partition(|(name, _)| lost_before(name));
+    let list = |lead: &str, counts: Vec<(&Cow<'static, str>, &u64)>| {
+        let counts: Vec<_> = counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        (!counts.is_empty()).then(|| format!("{lead}{}", counts.join(", ")))
+    };
+    let after = port.tx_lost.iter().collect();
+    let parts = [list("", drops), list("lost before: ", before), list("lost after: ", after)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub mod tap;
 pub mod vhost;
 
 use crate::mem::{Burst, MempoolCache};
-use crate::stats::PortCounters;
+use crate::stats::{Held, Losses, PortCounters};
 use af_xdp::AfXdp;
 use null::Null;
 use ring::RingPmd;
@@ -39,6 +39,15 @@ pub enum Backlog {
     Completing,
     /// The kernel has to be kicked again to transmit.
     Kick,
+}
+
+/// What a queue answers when it is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueReport {
+    /// Chunks it holds.
+    pub held: Held,
+    /// Frames that the kernel lost on their way to it, or from it.
+    pub losses: Losses,
 }
 
 /// One queue of a port. A closed set, matched once per burst.
@@ -135,6 +144,17 @@ impl Pmd {
     pub fn set_mtu(&mut self, mtu: u32) {
         if let Self::AfXdp(q) = self {
             q.set_mtu(mtu);
+        }
+    }
+
+    /// What it holds and what was lost; may ask the kernel, without waiting.
+    #[must_use]
+    pub fn report(&mut self) -> QueueReport {
+        match self {
+            Self::AfXdp(q) => q.report(),
+            Self::Tap(q) => QueueReport { held: q.held(), ..QueueReport::default() },
+            Self::Ring(q) => QueueReport { held: q.held(), ..QueueReport::default() },
+            Self::Null(_) | Self::Vhost(_) => QueueReport::default(),
         }
     }
 

@@ -8,7 +8,7 @@
 
 use crate::mem::pipe::{Receiver, Sender, pipe};
 use crate::mem::{Burst, Mbuf, MempoolCache};
-use crate::stats::{DropReason, PortCounters};
+use crate::stats::{DropReason, Held, PortCounters};
 use crate::wake::Wakeup;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -84,6 +84,10 @@ impl RingPmd {
     /// This end is read from now on.
     pub fn plug(&self) {
         self.cable.unplugged.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn held(&mut self) -> Held {
+        Held { cable: self.tx.held() as u64, ..Held::default() }
     }
 
     pub(super) fn wait_fd(&self) -> BorrowedFd<'_> {

@@ -138,3 +138,58 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::{Arena, ArenaConfig, Hugepages, Mempool};
+    use crate::stats::PortStats;
+    use crate::switch::MAX_COPIED;
+
+    fn mem() -> MempoolCache {
+        MempoolCache::new(&Mempool::new(Arena::new(&ArenaConfig { frames: 4096, hugepages: Hugepages::Off }).unwrap()))
+    }
+
+    #[test]
+    fn copies_are_refused_by_name_while_the_rest_is_kept_for_receiving() {
+        let mut mem = mem();
+        mem.pool().keep(1024);
+        let mut held = Vec::new();
+        while mem.can_spare(1) {
+            held.extend(mem.alloc());
+        }
+        let (frame, counters) = (held.pop().unwrap(), [PortCounters::default()]);
+        let (egress, spill) = (&mut Egress::new(), &mut |_: &mut Egress, _: &mut MempoolCache| {});
+        let copy = Lanes { egress, mem: &mut mem, ports: &counters, spill }.copy_for(PortId(0), &frame);
+        let mut stats = PortStats::default();
+        stats.add(&counters[0]);
+        assert_eq!((copy.is_none(), stats.flood_copies), (true, 1));
+        assert_eq!(stats.dropped().collect::<Vec<_>>(), [(DropReason::CopyRefused, 1)]);
+        held.extend((0..1024).map(|_| mem.alloc().expect("a frame to receive into")));
+        held.into_iter().chain([frame]).for_each(|mbuf| mem.free(mbuf));
+    }
+
+    #[test]
+    fn lanes_that_are_full_of_copies_are_emptied_before_the_next() {
+        let mut mem = mem();
+        let frame = mem.alloc_len(60).unwrap();
+        let counters: Vec<_> = (0..600).map(|_| PortCounters::default()).collect();
+        let (mut egress, mut emptied) = (Egress::new(), Vec::new());
+        let mut spill = |egress: &mut Egress, mem: &mut MempoolCache| {
+            let mut n = 0;
+            while let Some((_, lane)) = egress.next_dirty() {
+                n += lane.len();
+                mem.free_burst(lane);
+            }
+            emptied.push(n);
+        };
+        let mut lanes = Lanes { egress: &mut egress, mem: &mut mem, ports: &counters, spill: &mut spill };
+        for port in (0..600).map(PortId) {
+            let copy = lanes.copy_for(port, &frame).unwrap();
+            lanes.push(port, copy);
+        }
+        spill(&mut egress, &mut mem);
+        assert_eq!(emptied, [MAX_COPIED, 600 - MAX_COPIED]);
+        mem.free(frame);
+    }
+}

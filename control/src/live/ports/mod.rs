@@ -8,6 +8,7 @@
 mod cable;
 mod device;
 mod guest;
+pub mod losses;
 mod tap;
 mod veth;
 
@@ -25,6 +26,7 @@ use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
 use dataplane::pmd::tap::{Carrier, TapError};
 use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
+use losses::Outside;
 use std::io;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -111,6 +113,8 @@ pub struct OpenPort {
     pub cable: Option<u64>,
     /// Its guest, present or awaited.
     pub guest: Option<Guest>,
+    /// Where the kernel counts what it loses.
+    pub outside: Outside,
     program: Option<XdpProgram>,
     carrier: Option<Carrier>,
     made: Vec<Created>,
@@ -252,6 +256,7 @@ impl PortBuilder<'_> {
         port: XdpPort,
         open: &mut OpenPort,
     ) -> Result<(), PortError> {
+        open.outside.program = Some(port.program.drop_counters());
         open.program = Some(port.program);
         open.mode = port.mode;
         self.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)

@@ -23,5 +23,6 @@ pub(super) fn open(
     builder.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)?;
     let index = bring_up(netdev)?;
     open.link = Some((netdev.place.clone(), netdev.ifname.clone(), index));
+    open.outside.interface = Some((netdev.place.clone(), index));
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) fn open(
     };
     let port = af_xdp::open(&config, builder.engine.pool())?;
     builder.connect_xdp(plan, domain, port, open)?;
-    bring_up(netdev)?;
+    open.outside.interface = Some((netdev.place.clone(), bring_up(netdev)?));
     Ok(())
 }
 

@@ -8,9 +8,11 @@ mod layer2;
 mod link;
 mod machines;
 mod report;
+mod stats;
 
 use machines::Vm;
 pub use machines::console;
+pub use stats::Asked;
 mod words;
 
 use crate::config::document::Places;

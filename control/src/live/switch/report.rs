@@ -9,7 +9,6 @@ use crate::plan::{Driver, MirrorPlan, spell_protocols};
 use crate::view::{self, GuestView, VERSION};
 use dataplane::mem::CHUNK_SIZE;
 use dataplane::port::PortId;
-use dataplane::stats::{DropReason, PortStats};
 use dataplane::switch::fdb::Kind;
 use dataplane::switch::policy::{DomainMode, Role};
 use std::collections::BTreeMap;
@@ -195,36 +194,6 @@ impl Switch {
         };
         self.ports.iter().filter_map(|port| Some((id(port)?, port.plan.name.as_str()))).collect()
     }
-
-    /// `GET /v1/stats`.
-    #[must_use]
-    pub fn stats(&self) -> view::Stats {
-        let names = self.port_names();
-        let snapshot = self.engine.stats();
-        let named = |(id, stats): &(PortId, PortStats)| Some(((*names.get(id)?).to_owned(), counters(stats)));
-        let worker = |worker: &dataplane::stats::WorkerStats| view::Worker {
-            core: worker.core,
-            busy: worker.busy,
-            frames: worker.frames,
-            frames_per_burst: worker.frames_per_burst,
-            ns_per_frame: worker.ns_per_frame,
-            turns: worker.turns,
-            sleeps: worker.sleeps,
-            wakeups: worker.wakeups,
-        };
-        view::Stats {
-            v: VERSION,
-            ports: snapshot.ports.iter().filter_map(named).collect(),
-            removed: counters(&snapshot.removed),
-            workers: snapshot.workers.iter().map(worker).collect(),
-            mempool: self.pool(),
-        }
-    }
-
-    fn pool(&self) -> view::Pool {
-        let pool = self.engine.pool();
-        view::Pool { total: pool.total(), free: pool.free(), backing: pool.arena().backing().to_string() }
-    }
 }
 
 /// What a vhost-user port says of its guest.
@@ -250,19 +219,5 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Static => "static",
         Kind::Sticky => "sticky",
         Kind::Filter => "filter",
-    }
-}
-
-fn counters(stats: &PortStats) -> view::PortStats {
-    view::PortStats {
-        rx_frames: stats.rx_frames,
-        rx_bytes: stats.rx_bytes,
-        tx_frames: stats.tx_frames,
-        tx_bytes: stats.tx_bytes,
-        flood_copies: stats.flood_copies,
-        tx_segments: stats.tx_segments,
-        tx_checksums: stats.tx_checksums,
-        observed: stats.observed,
-        drops: DropReason::ALL.iter().zip(stats.drops).map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
     }
 }

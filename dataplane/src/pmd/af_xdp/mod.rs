@@ -14,11 +14,12 @@ mod rx;
 mod tx;
 
 pub use open::{XdpConfig, XdpError, XdpPort, open};
-pub use program::{ProgramError, XdpDrops, XdpProgram};
+pub use program::{DropCounters, ProgramError, XdpDrops, XdpProgram};
 
-use super::Backlog;
+use super::{Backlog, QueueReport};
 use crate::eth::{HEADER_LEN, TAG_LEN};
 use crate::mem::{FIRST_SEGMENT, MempoolCache, NEXT_SEGMENT, Owner};
+use crate::stats::{Held, Loss, Losses};
 use af_xdp::Wakeup;
 use rx::Partial;
 use std::io;
@@ -65,7 +66,9 @@ pub struct AfXdp {
     overhead: usize,
     /// Descriptors a frame may take: 1 or [`MAX_DESCRIPTORS`].
     max_descriptors: usize,
-    /// Frames the fill ring lacks.
+    /// Frames the fill ring is kept filled with.
+    depth: u32,
+    /// Frames it lacks.
     fill_deficit: u32,
     /// Frames lent for transmission and not completed.
     in_flight: u32,
@@ -143,12 +146,15 @@ impl AfXdp {
         self.fault.as_ref()
     }
 
-    /// The kernel's own counters of this socket.
-    ///
-    /// # Errors
-    /// When the kernel refuses getsockopt.
-    pub fn statistics(&self) -> io::Result<af_xdp::Statistics> {
-        self.queue.socket.statistics()
+    /// See [`Pmd::report`](super::Pmd::report).
+    pub(super) fn report(&self) -> QueueReport {
+        let begun = match &self.partial {
+            Some(Partial::Chain(mbuf)) => mbuf.segments() as u64,
+            _ => 0,
+        };
+        let fill_ring = u64::from(self.depth - self.fill_deficit) + begun;
+        let held = Held { fill_ring, tx_ring: self.in_flight.into(), ..Held::default() };
+        QueueReport { held, losses: self.queue.socket.statistics().map(|s| losses(&s)).unwrap_or_default() }
     }
 
     /// Closes the socket and brings home every frame the kernel held. The kernel does not touch the arena any more
@@ -161,6 +167,16 @@ impl AfXdp {
         drop(queue);
         mem.pool().sweep(owner);
     }
+}
+
+/// Frames that the kernel lost. How often it found the fill ring empty is not among them: in copy mode each such frame is
+/// one of `rx_dropped` as well, in zero-copy mode no number of frames is known.
+fn losses(statistics: &af_xdp::Statistics) -> Losses {
+    let mut losses = Losses::default();
+    losses.add(Loss::RxRingFull, statistics.rx_ring_full);
+    losses.add(Loss::RxNoBuffer, statistics.rx_dropped);
+    losses.add(Loss::TxInvalid, statistics.tx_invalid_descs);
+    losses
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
         Ok((queue, abilities)) => {
             let (max_frame, overhead) = (0, overhead(config));
             let max_descriptors = if is_jumbo(config) { MAX_DESCRIPTORS } else { 1 };
-            let (fill_deficit, in_flight, partial, fault) = (0, 0, None, None);
+            let (depth, fill_deficit, in_flight, partial, fault) = (config.depth, 0, 0, None, None);
             let mut queue = AfXdp {
                 queue,
                 owner,
@@ -157,6 +157,7 @@ fn open_queue(config: &XdpConfig, queue: u16, program: &XdpProgram, mem: &mut Me
                 max_frame,
                 overhead,
                 max_descriptors,
+                depth,
                 fill_deficit,
                 in_flight,
                 partial,

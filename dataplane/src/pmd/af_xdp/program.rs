@@ -12,6 +12,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 #[allow(
     missing_docs,
@@ -106,6 +107,13 @@ pub struct XdpDrops {
     pub meta: u64,
 }
 
+/// The counters of one program.
+#[derive(Debug)]
+pub struct DropCounters {
+    ifname: String,
+    map: MapHandle,
+}
+
 /// A way to attach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Way {
@@ -135,7 +143,7 @@ pub struct XdpProgram {
     way: Way,
     report: Vec<String>,
     xsks: MapHandle,
-    drops: MapHandle,
+    drops: Arc<DropCounters>,
     /// Holds the attachment.
     link: OwnedFd,
 }
@@ -159,7 +167,8 @@ impl XdpProgram {
         let mut report = Vec::new();
         for way in WAYS {
             match attach_way(way, ifindex, queues) {
-                Ok((link, xsks, drops)) => {
+                Ok((link, xsks, map)) => {
+                    let drops = Arc::new(DropCounters { ifname: ifname.clone(), map });
                     return Ok(XdpProgram { ifname, way, report, xsks, drops, link });
                 }
                 Err(Refusal::Taken) => return Err(ProgramError::Taken { ifname }),
@@ -211,26 +220,33 @@ impl XdpProgram {
         }
     }
 
-    /// What the program dropped so far.
-    ///
-    /// # Errors
-    /// If the kernel refuses to read the counters.
-    pub fn drops(&self) -> Result<XdpDrops, ProgramError> {
-        Ok(XdpDrops { map_miss: self.drop_count(0)?, meta: self.drop_count(1)? })
-    }
-
-    /// Counter `key` (`enum drop`), all CPUs.
-    fn drop_count(&self, key: u32) -> Result<u64, ProgramError> {
-        let per_cpu = self
-            .drops
-            .lookup_percpu(&key.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|source| self.map_error("drop counters not read".to_owned(), "CAP_BPF is needed", source))?;
-        let count = |bytes: Vec<u8>| bytes.first_chunk().map_or(0, |b| u64::from_ne_bytes(*b));
-        Ok(per_cpu.into_iter().flatten().map(count).sum())
+    /// What the program drops, to be read by any thread; it may outlive the program.
+    pub fn drop_counters(&self) -> Arc<DropCounters> {
+        Arc::clone(&self.drops)
     }
 
     fn map_error(&self, what: String, remedy: &'static str, source: libbpf_rs::Error) -> ProgramError {
         ProgramError::Map { what, ifname: self.ifname.clone(), remedy, source }
+    }
+}
+
+impl DropCounters {
+    /// What the program dropped so far.
+    ///
+    /// # Errors
+    /// If the kernel refuses to read the counters.
+    pub fn read(&self) -> Result<XdpDrops, ProgramError> {
+        Ok(XdpDrops { map_miss: self.count(0)?, meta: self.count(1)? })
+    }
+
+    /// Counter `key` (`enum drop`), all CPUs.
+    fn count(&self, key: u32) -> Result<u64, ProgramError> {
+        let what = || "drop counters not read".to_owned();
+        let per_cpu = self.map.lookup_percpu(&key.to_ne_bytes(), MapFlags::ANY).map_err(|source| {
+            ProgramError::Map { what: what(), ifname: self.ifname.clone(), remedy: "CAP_BPF is needed", source }
+        })?;
+        let count = |bytes: Vec<u8>| bytes.first_chunk().map_or(0, |b| u64::from_ne_bytes(*b));
+        Ok(per_cpu.into_iter().flatten().map(count).sum())
     }
 }
 

@@ -201,10 +201,10 @@ fn veth_gets_the_native_program_and_frames_without_a_socket_are_counted() {
         let program = XdpProgram::attach(veth(), 1).unwrap();
         assert_eq!((program.mode(), program.vlan_meta(), program.report()), ("native", true, &[][..]));
         assert!(ip("link show dev ours").contains("prog/xdp"));
-        assert_eq!(program.drops().unwrap(), XdpDrops::default());
+        assert_eq!(program.drop_counters().read().unwrap(), XdpDrops::default());
         let mut theirs = sender("theirs");
         (0..3).for_each(|_| theirs.write_all(&frame(60)).unwrap());
-        wait_for("3 drops", || program.drops().unwrap() == XdpDrops { map_miss: 3, meta: 0 });
+        wait_for("3 drops", || program.drop_counters().read().unwrap() == XdpDrops { map_miss: 3, meta: 0 });
         drop(program);
         assert!(!ip("link show dev ours").contains("xdp"), "the program is gone");
     });
@@ -233,11 +233,11 @@ fn frames_reach_the_socket_with_the_tag_that_was_taken_out() {
             assert!(data == frame(len), "{len} bytes arrive without the tag");
             assert_eq!(parse_vlan_meta(&below), Some(VlanTag { tpid: 0x8100, tci: 0xa005 }));
         }
-        assert_eq!(program.drops().unwrap(), XdpDrops::default());
+        assert_eq!(program.drop_counters().read().unwrap(), XdpDrops::default());
         program.remove(0).unwrap();
         program.remove(0).unwrap();
         theirs.write_all(&frame(60)).unwrap();
-        wait_for("a drop", || program.drops().unwrap().map_miss == 1);
+        wait_for("a drop", || program.drop_counters().read().unwrap().map_miss == 1);
     });
 }
 

@@ -26,6 +26,7 @@ impl Rig {
             max_frame: 0,
             overhead: HEADER_LEN + TAG_LEN,
             max_descriptors: if mtu > 1500 { MAX_DESCRIPTORS } else { 1 },
+            depth: 200,
             fill_deficit: 200,
             in_flight: 0,
             partial: None,

@@ -18,7 +18,7 @@ pub use open::{Carrier, IdleLook, TapConfig, TapError, TapPort, open};
 
 use crate::mem::{BURST_SIZE, Burst, Mbuf, Mempool, MempoolCache};
 use crate::offload::{self, Features, gso, vnet};
-use crate::stats::{DropReason, PortCounters};
+use crate::stats::{DropReason, Held, PortCounters};
 use arrayvec::ArrayVec;
 use nix::errno::Errno;
 use std::io;
@@ -191,6 +191,10 @@ impl Tap {
             }
         }
         verdict
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held { rx_buffers: self.standing.len() as u64, ..Held::default() }
     }
 
     /// The error that made this queue useless, if one has: the device is gone.

@@ -71,6 +71,11 @@ impl Standing {
         }
     }
 
+    /// How many chunks stand ready.
+    pub(super) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
     /// Gives all chunks back.
     pub(super) fn release(&mut self, mem: &mut MempoolCache) {
         self.iovecs.clear();
