@@ -257,6 +257,19 @@ fn a_domain_that_learns_no_more_has_forgotten_what_it_knew() {
 }
 
 #[test]
+fn a_guest_that_goes_leaves_the_fixed_entries_of_its_port() {
+    let mut rig = Rig::new();
+    let red = rig.domain();
+    let port = rig.add(red, securing(&[mac(1)])).unwrap();
+    rig.engine.add_entry(red, 0, mac(2), FdbEntry::Static(port)).unwrap();
+    let _new = rig.engine.fdb.learn(rig.engine.fids.get(red, 0).unwrap(), mac(3), port, 1);
+    rig.engine.forget_addresses(port);
+    assert!(rig.find(red, mac(1)).is_some() && rig.find(red, mac(2)).is_some());
+    assert_eq!(rig.find(red, mac(3)), None);
+    rig.finish();
+}
+
+#[test]
 fn no_filter_is_in_the_table_before_every_worker_expects_filters() {
     let mut rig = Rig::new();
     let red = rig.domain();

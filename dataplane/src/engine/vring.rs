@@ -4,6 +4,7 @@ use super::{Engine, EngineError};
 use crate::command::{Command, Mailbox};
 use crate::pmd::vhost::{Reply, VringCommand};
 use crate::port::PortId;
+use crate::switch::fdb::Kind;
 use crossbeam::channel::bounded;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +50,11 @@ impl Engine {
         self.route(port, &owners)
     }
 
-    /// Forgets what was learned behind a port: its guest is gone.
+    /// Forgets what was learned behind a port: its guest is gone, or its link was down. Fixed entries stay.
     pub fn forget_addresses(&mut self, port: PortId) {
-        self.fdb.flush_port(port);
+        self.fdb.flush_matching(|record| record.port == port && record.kind == Kind::Learned);
+        if let Ok(slot) = self.slot(port) {
+            self.forget_groups(slot.domain, port, |_| false);
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::kernel::monitor::{LinkNews, LinkState};
 use crate::kernel::netlink::Netlink;
 use crate::kernel::netns;
 use crate::net::Netns;
+use dataplane::port::PortId;
 
 impl Switch {
     /// The kernel said something of an interface.
@@ -31,17 +32,23 @@ impl Switch {
 
     /// The link of a port is up or down, as it was or not.
     fn set_link(&mut self, at: usize, up: bool) {
+        let Some(id) = self.note_link(at, up) else { return };
+        if let Err(error) = self.engine.set_link(id, up) {
+            tracing::error!(port = self.ports[at].plan.name, %error, "the workers were not told of the link");
+        }
+    }
+
+    /// Notes the link of a port; its id if that is a change.
+    fn note_link(&mut self, at: usize, up: bool) -> Option<PortId> {
         let port = &mut self.ports[at];
-        let PortState::Open(open) = &mut port.state else { return };
-        let Some(id) = open.id.filter(|_| open.down == up) else { return };
+        let PortState::Open(open) = &mut port.state else { return None };
+        let id = open.id.filter(|_| open.down == up)?;
         open.down = !up;
         let name = port.plan.name.clone();
-        if let Err(error) = self.engine.set_link(id, up) {
-            tracing::error!(port = name, %error, "the workers were not told of the link");
-        }
         let (kind, what) =
             if up { ("link_up", "is up") } else { ("link_down", "is down, its addresses are forgotten") };
         self.note(kind, &name, format!("the link of {name} {what}"));
+        Some(id)
     }
 
     fn set_mtu(&mut self, at: usize, mtu: u32) {
@@ -57,13 +64,15 @@ impl Switch {
         }
     }
 
-    /// Nothing tells of a TAP in a namespace that is not watched: it is looked at once a second.
+    /// Nothing tells of a TAP in a namespace that is not watched: it is looked at once a second. Its port stays open while
+    /// it is down, so that the first frame after that passes, however late the look comes.
     pub(super) fn look_at_taps(&mut self) {
         for at in 0..self.ports.len() {
             let PortState::Open(open) = &self.ports[at].state else { continue };
             let is_watched = open.link.as_ref().is_none_or(|(place, ..)| *place == Netns::Host);
-            if let Some(up) = open.tap_is_up().filter(|_| !is_watched) {
-                self.set_link(at, up);
+            let Some(up) = open.tap_is_up().filter(|_| !is_watched) else { continue };
+            if let Some(id) = self.note_link(at, up).filter(|_| !up) {
+                self.engine.forget_addresses(id);
             }
         }
     }
