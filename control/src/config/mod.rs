@@ -317,6 +317,15 @@ pub struct Port {
     /// vhost-user: who listens on the socket. Default: server, the switch does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// vhost-user, role server: who may connect, in octal: `mode: "0666"`. Default: 0660, its owner and group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// vhost-user, role server: the user who owns the socket, by name or number. Default: whoever runs the switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// vhost-user, role server: the group of the socket, by name or number. libvirt runs QEMU as libvirt-qemu.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether frames pass. Default true; false is as if its cable were out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,

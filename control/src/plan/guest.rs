@@ -1,6 +1,7 @@
 //! A vhost-user port, checked.
 
 use super::address::{addresses, mtu};
+use super::rights::{Rights, rights};
 use super::{Check, Driver, Plan, PortPlan, names};
 use crate::config::{Port, Role};
 use crate::net::IpNet;
@@ -18,6 +19,8 @@ pub struct Offer {
     pub socket: PathBuf,
     /// Who listens on it.
     pub role: Role,
+    /// Who may connect to it, if we listen.
+    pub rights: Rights,
     /// Queue pairs.
     pub pairs: u16,
     /// Largest MTU the guest may be told.
@@ -70,6 +73,7 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
     Some(Offer {
         socket: socket.into(),
         role: port.role.unwrap_or_default(),
+        rights: rights(port, &path, check),
         pairs: pairs.clamp(1, MAX_PAIRS),
         mtu: mtu(port, &path, plan, check),
         nic: vm_nic(port, &path, plan, check),

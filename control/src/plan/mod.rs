@@ -14,6 +14,7 @@ mod names;
 mod policy;
 mod port;
 pub mod privilege;
+mod rights;
 mod unique;
 mod vlan;
 
@@ -22,6 +23,7 @@ pub use machine::MachinePlan;
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
 pub use policy::spell_protocols;
 pub use port::{Driver, Netdev, PortPlan, XdpDevice};
+pub use rights::Rights;
 pub use vlan::spell as spell_vlan;
 
 use crate::config::document::{Document, Places};

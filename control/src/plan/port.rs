@@ -160,13 +160,16 @@ fn keys_of_kind(port: &Port, path: &str, check: &mut Check<'_>) {
         ("peer", port.peer.is_some()),
         ("socket", port.socket.is_some()),
         ("role", port.role.is_some()),
+        ("mode", port.mode.is_some()),
+        ("owner", port.owner.is_some()),
+        ("group", port.group.is_some()),
     ];
     let known: &[&str] = match port.kind {
         PortKind::AfXdp => &["dev", "force", "node", "netns", "pid", "mtu", "mac"],
         PortKind::Veth | PortKind::Tap => &["node", "netns", "pid", "ifname", "mac", "ip", "mtu", "queues"],
         PortKind::Null => &["mac"],
         PortKind::Ring => &["peer", "mac"],
-        PortKind::VhostUser => &["socket", "role", "queues", "mtu", "node", "mac", "ip", "mac"],
+        PortKind::VhostUser => &["socket", "role", "mode", "owner", "group", "queues", "mtu", "node", "mac", "ip"],
     };
     for (key, _) in written.iter().filter(|(key, there)| *there && !known.contains(key)) {
         let known = ["kind", "domain", "fdb_limit"].iter().chain(known).copied().collect::<Vec<_>>().join(", ");

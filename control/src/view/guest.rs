@@ -5,6 +5,27 @@ use dataplane::eth::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
+/// Rights of a socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketRights {
+    /// Permission bits, in octal.
+    pub mode: String,
+    /// The user that the file gives it to, by number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owner: Option<u32>,
+    /// The group that the file gives it to, by number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<u32>,
+}
+
+impl SocketRights {
+    /// Whether a user who is neither root nor whoever runs the switch may connect, as far as the file says.
+    fn lets_others_in(&self) -> bool {
+        let others = self.mode.bytes().last().is_some_and(|digit| digit & 2 != 0);
+        others || self.owner.is_some() || self.group.is_some()
+    }
+}
+
 /// A vhost-user port in `GET /v1/ports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestView {
@@ -12,6 +33,9 @@ pub struct GuestView {
     pub socket: String,
     /// Who listens: server means the switch does.
     pub role: Role,
+    /// Who may connect, if the switch listens: permission bits, and whether the file gives it to a user or a group.
+    #[serde(default)]
+    pub rights: SocketRights,
     /// Queue pairs offered.
     pub queues: u16,
     /// Largest MTU.
@@ -160,9 +184,22 @@ impl GuestView {
             Role::Client => "/>",
         };
         format!(
-            "<memoryBacking>\n  <source type='memfd'/>\n  <access mode='shared'/>\n</memoryBacking>\n\
+            "{}<memoryBacking>\n  <source type='memfd'/>\n  <access mode='shared'/>\n</memoryBacking>\n\
              <devices>\n  <interface type='vhostuser'>\n    <source type='unix' path='{}' mode='{mode}'{reconnect}\n\
              \x20   <model type='virtio'/>\n{driver}{mtu}  </interface>\n</devices>\n",
+            self.rights_note(),
+            self.socket
+        )
+    }
+
+    /// What libvirt's user needs, if it may not connect.
+    fn rights_note(&self) -> String {
+        if self.role == Role::Client || self.rights.lets_others_in() {
+            return String::new();
+        }
+        format!(
+            "<!-- libvirt runs QEMU as a user of its own, libvirt-qemu on Debian, who may not connect to this socket: give the\n\
+             \x20    port `group: libvirt-qemu`; until then: chgrp libvirt-qemu {} (or chown, setfacl) -->\n",
             self.socket
         )
     }
@@ -186,5 +223,16 @@ mod tests {
         let xml = guest(Role::Client, 4).libvirt_xml();
         assert!(xml.contains("mode='server'/>") && xml.contains("<driver queues='4'/>"), "{xml}");
         assert!(guest(Role::Server, 1).libvirt_xml().contains("mode='client'>"));
+    }
+
+    #[test]
+    fn what_libvirts_user_needs_is_said_where_it_lacks_it() {
+        let noted = |role, mode: &str, group| {
+            let rights = SocketRights { mode: mode.to_owned(), owner: None, group };
+            GuestView { rights, ..guest(role, 1) }.libvirt_xml().contains("chgrp libvirt-qemu /run/pollux/vm1.sock")
+        };
+        assert!(noted(Role::Server, "0660", None));
+        assert!(!noted(Role::Server, "0660", Some(64055)) && !noted(Role::Server, "0666", None));
+        assert!(!noted(Role::Client, "0660", None), "QEMU makes it");
     }
 }

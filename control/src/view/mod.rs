@@ -3,7 +3,7 @@
 mod guest;
 pub mod text;
 
-pub use guest::{GuestView, PairView};
+pub use guest::{GuestView, PairView, SocketRights};
 
 use crate::config::FixedKind;
 use serde::{Deserialize, Serialize};

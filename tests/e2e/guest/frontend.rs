@@ -123,6 +123,11 @@ impl FrontEnd {
         self.tell(SET_FEATURES, &FEATURES.to_le_bytes(), &[]);
     }
 
+    /// Whether something is answered; waits for it.
+    pub fn answers(&mut self) -> bool {
+        self.stream.read_exact(&mut [0; 20]).is_ok()
+    }
+
     pub fn share(&mut self) {
         let fd = self.memory.as_raw_fd();
         self.tell(SET_MEM_TABLE, &table(&[[GUEST, self.shape.memory, USER, 0]]), &[fd]);

@@ -8,5 +8,6 @@ mod jumbo;
 mod machine;
 mod migration;
 mod sandbox;
+mod socket;
 mod testpmd;
 mod vm;

@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::config::Role;
     use crate::net::IpNet;
+    use crate::plan::Rights;
     use crate::plan::VmNic;
 
     #[test]
@@ -147,7 +148,14 @@ mod tests {
         };
         let net = IpNet { addr: [10, 0, 0, 3].into(), prefix: 24 };
         let station = VmNic { node: "vm1".to_owned(), mac: None, ip: vec![net] };
-        let offer = Offer { socket: "/s".into(), role: Role::Server, pairs: 1, mtu: 1500, nic: Some(station) };
+        let offer = Offer {
+            socket: "/s".into(),
+            role: Role::Server,
+            rights: Rights::default(),
+            pairs: 1,
+            mtu: 1500,
+            nic: Some(station),
+        };
         let line = command_line(&machine, &[("p", &offer)]);
         assert_eq!(line, "console=ttyS0 panic=-1 ip=10.0.0.3:::255.255.255.0::eth0:off quiet");
         let args = arguments(&machine, &[], Path::new("/c")).join(" ");

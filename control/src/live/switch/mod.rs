@@ -285,6 +285,7 @@ impl Switch {
                 tracing::warn!(port, reason, "guest is down");
                 self.engine.forget_addresses(id);
             }
+            News::Left(reason) => tracing::warn!(port, reason, "a front end has left"),
         }
     }
 

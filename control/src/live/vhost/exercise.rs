@@ -11,7 +11,7 @@
 
 use super::{Guest, News, Status};
 use crate::config::Role;
-use crate::plan::Offer;
+use crate::plan::{Offer, Rights};
 use dataplane::engine::{DomainSpec, Engine, EngineConfig, PortSpec, StopReport};
 use dataplane::idle::Poll;
 use dataplane::lcore::allowed_cores;
@@ -76,7 +76,14 @@ impl Stage {
         let id = engine.add_port(port).expect("a port");
         let directory = std::env::temp_dir().join(format!("pollux-stage-{}", std::process::id()));
         let socket = directory.join("guest.sock");
-        let offer = Offer { socket: socket.clone(), role: Role::Server, pairs: PAIRS, mtu: 1500, nic: None };
+        let offer = Offer {
+            socket: socket.clone(),
+            role: Role::Server,
+            rights: Rights::default(),
+            pairs: PAIRS,
+            mtu: 1500,
+            nic: None,
+        };
         let (say, news) = channel();
         // nobody listens once the stage is gone
         let tell = move |what| drop(say.send(what));
@@ -90,7 +97,7 @@ impl Stage {
     /// # Panics
     /// When the port does not end the connection, or keeps anything of it.
     pub fn play(&mut self, script: &[u8]) -> String {
-        let before = descriptors();
+        let (before, sessions) = (descriptors(), self.guest.status().sessions);
         let mut stream = UnixStream::connect(&self.socket).expect("a port that listens");
         let mut stage = Speaker { stream: &mut stream, begun: Vec::new() };
         let mut rest = script;
@@ -105,12 +112,14 @@ impl Stage {
         self.doomed.clear();
         finish(&mut stream);
         drop(stream);
-        let why = self.end();
-        let Status { connected, rings, active, .. } = self.guest.status();
+        // it hung up: all is said
+        self.news.try_iter().for_each(drop);
+        let Status { connected, rings, active, last, sessions: now, .. } = self.guest.status();
         assert!(!connected && rings.iter().all(Option::is_none), "rings are left: {rings:?}");
         assert!(!active.contains(&true), "pairs in use without a guest");
         assert_eq!(descriptors(), before, "file descriptors are left");
-        why
+        // one that never spoke had no session
+        last.filter(|_| now > sessions).unwrap_or_default()
     }
 
     fn say(&mut self, speaker: &mut Speaker<'_>, record: &Record<'_>) -> io::Result<()> {
@@ -137,16 +146,6 @@ impl Stage {
             }
             4 => File::open("/proc/self/exe").expect("ourselves").into(),
             _ => nix::unistd::pipe().expect("a pipe").0,
-        }
-    }
-
-    /// Waits for the end of the connection.
-    fn end(&self) -> String {
-        loop {
-            match self.news.recv_timeout(PATIENCE).expect("the end of the connection") {
-                News::Down(why) => return why,
-                News::Up | News::Active(_) => {}
-            }
         }
     }
 

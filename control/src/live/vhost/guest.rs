@@ -1,8 +1,9 @@
 //! The thread of one vhost-user port: finds a front end, serves it until it goes or is sent away, finds the next.
 
+use super::pace::Pace;
 use super::peer::Peer;
 use super::session::Session;
-use super::socket::{FrontEnds, accept, wait};
+use super::socket::{FrontEnds, wait};
 use super::wire::{self, Waiting};
 use super::{News, Shared, Status, lock};
 use crate::plan::Offer;
@@ -12,7 +13,7 @@ use dataplane::pmd::vhost::{Reply, RingFaultEvents, VringCommand};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -23,6 +24,8 @@ use vhost::vhost_user::{BackendReqHandler, Error};
 const MESSAGE_TIME: Duration = Duration::from_secs(1);
 /// Looks for the rest of a message this often.
 const REST: Duration = Duration::from_millis(1);
+/// When the machine is short of something it is tried again after this time.
+const SHORTAGE: Duration = Duration::from_millis(100);
 /// Messages taken at once; from then on one per [`REST`]. Setting up 16 queue pairs takes some 300.
 const BUDGET: u32 = 2000;
 
@@ -120,33 +123,38 @@ impl Drop for Guest {
 
 impl Host {
     fn run(self, mut door: FrontEnds) {
+        let (mut pace, mut lines) = (Pace::new(256, Duration::from_millis(10)), Pace::new(10, Duration::from_secs(1)));
         loop {
-            let stream = match door.next(&self.offer, self.stop.as_fd()) {
-                Ok(Some(stream)) => stream,
+            let left = match door.next(&self.offer, self.stop.as_fd()) {
+                Ok(Some(stream)) => self.serve(&stream, (&mut door, &mut pace), &mut lines),
                 Ok(None) => return,
-                Err(error) => {
-                    // out of file descriptors, most likely: the port lives on, deaf
-                    tracing::error!(port = self.name, %error, "no front end can connect any more");
-                    return;
-                }
+                // out of memory, most likely
+                Err(error) => self.rest(SHORTAGE, Left::Because(error.to_string())),
             };
-            let Left::Because(reason) = self.serve(&stream, &door) else { return };
-            (self.tell)(News::Down(reason));
+            if matches!(self.rest(pace.spend(0), left), Left::Stopped) {
+                return;
+            }
         }
     }
 
+    /// Waits for a while; `left`, or that the port is being closed.
+    fn rest(&self, time: Duration, left: Left) -> Left {
+        if time.is_zero() {
+            return left;
+        }
+        match wait(&[self.stop.as_fd()], Some(time)) {
+            Ok(ready) if ready[0] => return Left::Stopped,
+            Ok(_) => {}
+            Err(_) => thread::sleep(time),
+        }
+        left
+    }
+
     /// One front end, from its first message to its last.
-    fn serve(&self, stream: &UnixStream, door: &FrontEnds) -> Left {
+    fn serve(&self, stream: &UnixStream, (door, pace): (&mut FrontEnds, &mut Pace), lines: &mut Pace) -> Left {
         let session = Session::new(&self.offer, (&self.vrings, &self.pool), &self.status, Peer::of(stream));
         let session = Arc::new(Mutex::new(session));
-        let (theirs, mine) = match (stream.try_clone(), stream.try_clone()) {
-            (Ok(theirs), Ok(mine)) => (theirs, mine),
-            (Err(error), _) | (_, Err(error)) => return Left::Because(error.to_string()),
-        };
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(mine);
-        let mut handler = BackendReqHandler::from_stream(theirs, Arc::clone(&session));
-        let left = self.converse(stream, door, &session, &mut handler);
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let left = self.connect(stream, (door, pace), &session);
         if let Left::Because(reason) = &left {
             lock(&self.status).last = Some(reason.clone());
         }
@@ -155,22 +163,47 @@ impl Host {
         self.pass_on(&session);
         // what was said of rings that are gone is of no concern to the next
         self.fault_events.take_all();
+        if let Left::Because(reason) = &left {
+            if locked(&session).was_up() {
+                (self.tell)(News::Down(reason.clone()));
+                pace.spend(1);
+            } else if lines.allows_one() {
+                (self.tell)(News::Left(reason.clone()));
+            }
+        }
+        left
+    }
+
+    fn connect(
+        &self,
+        stream: &UnixStream,
+        (door, pace): (&mut FrontEnds, &mut Pace),
+        session: &Arc<Mutex<Session>>,
+    ) -> Left {
+        let (theirs, mine) = match (stream.try_clone(), stream.try_clone()) {
+            (Ok(theirs), Ok(mine)) => (theirs, mine),
+            (Err(error), _) | (_, Err(error)) => return Left::Because(error.to_string()),
+        };
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(mine);
+        let mut handler = BackendReqHandler::from_stream(theirs, Arc::clone(session));
+        let left = self.converse(stream, (door, pace), session, &mut handler);
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = None;
         left
     }
 
     fn converse(
         &self,
         stream: &UnixStream,
-        door: &FrontEnds,
+        (door, pace): (&mut FrontEnds, &mut Pace),
         session: &Arc<Mutex<Session>>,
         handler: &mut BackendReqHandler<Mutex<Session>>,
     ) -> Left {
         let mut budget = BUDGET;
-        let mut refused = 0u64;
+        let mut told = false;
         loop {
-            let knock = door.listener().map_or(self.stop.as_fd(), AsFd::as_fd);
-            let fds: [BorrowedFd<'_>; 4] = [self.stop.as_fd(), self.fault_events.as_fd(), knock, stream.as_fd()];
-            let ready = match wait(&fds, None) {
+            let mut fds = vec![self.stop.as_fd(), self.fault_events.as_fd(), stream.as_fd()];
+            let pause = door.knocks(&mut fds);
+            let ready = match wait(&fds, pause) {
                 Ok(ready) => ready,
                 Err(error) => return Left::Because(error.to_string()),
             };
@@ -184,25 +217,28 @@ impl Host {
                 ));
             }
             if ready[2] {
-                self.refuse(door, &mut refused);
-            }
-            if ready[3] {
-                if let Err(left) = self.message(stream, session, handler, &mut budget) {
+                let done = self.message(stream, session, handler, &mut budget);
+                if let Err(left) = done.and_then(|()| self.pass_on_paced(session, pace)) {
                     return left;
                 }
-                self.pass_on(session);
+            }
+            if (pause.is_some() || ready[3..].contains(&true)) && self.gives_way(door, session, &mut told) {
+                return Left::Because("another front end spoke before this one had a ring in service".to_owned());
             }
         }
     }
 
-    /// A port has one guest: another front end is turned away, and told once in the log.
-    fn refuse(&self, door: &FrontEnds, refused: &mut u64) {
-        if let Some(Ok(Some(_closed))) = door.listener().map(accept) {
-            *refused += 1;
-            if *refused == 1 {
-                tracing::warn!(port = self.name, "a second front end was turned away: the port has one already");
-            }
+    /// A port has one guest. Others who knock are turned away, which is told once in the log; but a front end without a
+    /// ring in service gives way to one that speaks.
+    fn gives_way(&self, door: &mut FrontEnds, session: &Arc<Mutex<Session>>, told: &mut bool) -> bool {
+        let Some(listener) = door.listener() else { return false };
+        if !locked(session).is_in_service() {
+            return listener.hear(true);
         }
+        if listener.turn_away() > 0 && !std::mem::replace(told, true) {
+            tracing::warn!(port = self.name, "a second front end was turned away: the port has one already");
+        }
+        false
     }
 
     /// Takes one message and answers it.
@@ -245,9 +281,19 @@ impl Host {
         }
     }
 
-    fn pass_on(&self, session: &Arc<Mutex<Session>>) {
+    /// How many news there were.
+    fn pass_on(&self, session: &Arc<Mutex<Session>>) -> usize {
         let news = locked(session).take_news();
-        news.into_iter().for_each(|news| (self.tell)(news));
+        news.into_iter().map(|news| (self.tell)(news)).count()
+    }
+
+    /// One that changes all the time what frames may pass is made to wait.
+    fn pass_on_paced(&self, session: &Arc<Mutex<Session>>, pace: &mut Pace) -> Result<(), Left> {
+        let pause = pace.spend(self.pass_on(session));
+        match self.rest(pause, Left::Because(String::new())) {
+            Left::Stopped => Err(Left::Stopped),
+            Left::Because(_) => Ok(()),
+        }
     }
 }
 

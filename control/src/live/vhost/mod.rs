@@ -13,12 +13,16 @@
 //! A migration is a front end that asks for a log of what is written (SET_LOG_BASE, then VHOST_F_LOG_ALL and
 //! VHOST_VRING_F_LOG while the rings run), and at the end takes the rings back by GET_VRING_BASE.
 //!
+//! Until a front end has a ring in service, it gives way to the next that speaks; from then on others are turned away.
+//!
 //! A front end that breaks the protocol, or a guest that breaks its rings, is disconnected with one line that says why;
 //! the port waits for the next one.
 
 pub mod exercise;
 pub mod features;
 mod guest;
+mod listener;
+mod pace;
 mod peer;
 mod rings;
 mod session;
@@ -39,6 +43,8 @@ pub enum News {
     Up,
     /// It is gone, or was sent away; why.
     Down(String),
+    /// A front end has gone, or was sent away, that had brought nothing up; why.
+    Left(String),
 }
 
 /// What `ports` shows of a guest.

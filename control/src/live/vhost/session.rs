@@ -36,6 +36,7 @@ pub(super) struct Session {
     dirty: Option<Arc<DirtyLog>>,
     rings: Vec<RingState>,
     active: Vec<bool>,
+    was_up: bool,
     news: Vec<News>,
 }
 
@@ -79,6 +80,7 @@ impl Session {
             dirty: None,
             rings,
             active: vec![false; pairs],
+            was_up: false,
             news: Vec::new(),
         }
     }
@@ -91,6 +93,16 @@ impl Session {
     /// Whether a message that asks for an answer gets one.
     pub(super) fn acknowledges(&self) -> bool {
         self.protocol & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
+    }
+
+    /// Whether a worker has a ring of it.
+    pub(super) fn is_in_service(&self) -> bool {
+        self.rings.iter().any(|ring| ring.running)
+    }
+
+    /// Whether frames have ever passed.
+    pub(super) fn was_up(&self) -> bool {
+        self.was_up
     }
 
     /// Takes every ring back; the front end is gone or to go.
@@ -178,6 +190,7 @@ impl Session {
             return;
         }
         if !self.active.contains(&true) {
+            self.was_up = true;
             self.news.push(News::Up);
         }
         self.news.push(News::Active(active.clone()));

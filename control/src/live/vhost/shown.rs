@@ -2,7 +2,7 @@
 
 use super::{Guest, features};
 use crate::plan::Offer;
-use crate::view::{GuestView, PairView};
+use crate::view::{GuestView, PairView, SocketRights};
 use dataplane::pmd::vhost::Reply;
 
 /// Before there is a guest.
@@ -11,6 +11,11 @@ pub fn offered(offer: &Offer) -> GuestView {
     GuestView {
         socket: offer.socket.display().to_string(),
         role: offer.role,
+        rights: SocketRights {
+            mode: format!("{:04o}", offer.rights.mode),
+            owner: offer.rights.owner,
+            group: offer.rights.group,
+        },
         queues: offer.pairs,
         mtu: offer.mtu,
         mac: offer.nic.as_ref().and_then(|nic| nic.mac).map(|mac| mac.to_string()),

@@ -1,12 +1,16 @@
 //! Finding a front end: listening for one, or connecting to one.
 
+use super::listener::Listener;
 use crate::config::Role;
-use crate::plan::Offer;
+use crate::plan::{Offer, Rights};
 use crate::socket::bind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// Pauses between attempts to connect: from the first, doubled, to the last.
@@ -17,7 +21,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum FrontEnds {
     /// They connect.
-    Listener(UnixListener),
+    Listener(Listener),
     /// We connect; the pause before the next attempt.
     Caller(Duration),
 }
@@ -27,10 +31,11 @@ impl FrontEnds {
     pub(super) fn open(offer: &Offer) -> io::Result<Self> {
         match offer.role {
             Role::Server => {
-                let listener =
-                    bind(&offer.socket, "somebody listens there already; stop it, or choose another `socket`")?;
-                listener.set_nonblocking(true)?;
-                Ok(Self::Listener(listener))
+                let taken = "somebody listens there already; stop it, or choose another `socket`";
+                let socket = bind(&offer.socket, taken)?;
+                let granted = grant(&offer.socket, offer.rights);
+                granted.inspect_err(|_| drop(fs::remove_file(&offer.socket)))?;
+                Listener::new(socket).map(Self::Listener)
             }
             Role::Client => Ok(Self::Caller(FIRST_PAUSE)),
         }
@@ -40,12 +45,15 @@ impl FrontEnds {
     pub(super) fn next(&mut self, offer: &Offer, stop: BorrowedFd<'_>) -> io::Result<Option<UnixStream>> {
         match self {
             Self::Listener(listener) => loop {
-                if wait(&[stop, listener.as_fd()], None)?[0] {
-                    return Ok(None);
-                }
-                if let Some(stream) = accept(listener)? {
+                // one may have spoken already
+                if let Some(stream) = listener.take() {
                     return Ok(Some(stream));
                 }
+                let fds: Vec<_> = [stop].into_iter().chain(listener.fds()).collect();
+                if wait(&fds, listener.pause())?[0] {
+                    return Ok(None);
+                }
+                listener.hear(false);
             },
             Self::Caller(pause) => loop {
                 if wait(&[stop], Some(*pause))?[0] {
@@ -60,8 +68,15 @@ impl FrontEnds {
         }
     }
 
-    /// Where a second front end would knock.
-    pub(super) fn listener(&self) -> Option<&UnixListener> {
+    /// Adds what becomes readable when others knock while one is served; after the time returned they may too.
+    pub(super) fn knocks<'a>(&'a self, fds: &mut Vec<BorrowedFd<'a>>) -> Option<Duration> {
+        let Self::Listener(listener) = self else { return None };
+        fds.extend(listener.fds());
+        listener.pause()
+    }
+
+    /// Where they do.
+    pub(super) fn listener(&mut self) -> Option<&mut Listener> {
         match self {
             Self::Listener(listener) => Some(listener),
             Self::Caller(_) => None,
@@ -69,22 +84,24 @@ impl FrontEnds {
     }
 }
 
-/// One that knocked, if it is still there.
-pub(super) fn accept(listener: &UnixListener) -> io::Result<Option<UnixStream>> {
-    match listener.accept() {
-        Ok((stream, _)) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => Ok(None),
-        Err(error) => Err(error),
+/// Lets those connect who may. Without the right to give it away it is not.
+fn grant(socket: &Path, rights: Rights) -> io::Result<()> {
+    let named = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+    if rights.owner.is_some() || rights.group.is_some() {
+        chown(socket, rights.owner, rights.group)
+            .map_err(|e| named("giving it to the port's `owner` and `group`", e))?;
     }
+    let mode = Permissions::from_mode(rights.mode);
+    fs::set_permissions(socket, mode).map_err(|e| named("setting the port's `mode`", e))
 }
 
 /// Waits until one of `fds` is readable or has ended, or for `time`; which ones.
-pub(super) fn wait<const N: usize>(fds: &[BorrowedFd<'_>; N], time: Option<Duration>) -> io::Result<[bool; N]> {
+pub(super) fn wait(fds: &[BorrowedFd<'_>], time: Option<Duration>) -> io::Result<Vec<bool>> {
     let timeout = time.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
-    let mut polled = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     match poll(&mut polled, timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => {}
         Err(errno) => return Err(errno.into()),
     }
-    Ok(polled.map(|fd| fd.any().unwrap_or(false)))
+    Ok(polled.iter().map(|fd| fd.any().unwrap_or(false)).collect())
 }
