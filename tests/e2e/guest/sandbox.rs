@@ -35,7 +35,7 @@ fn a_deaf_guest_holds_up_nobody() {
                 guest.want();
                 others.1.send(&frame([0xff; 6], B, n.into(), 60)).expect("sending");
                 guest.received(n);
-                guest.send(&[0; 12], &frame([2, 0, 0, 0, 0, 9], A, n.into(), 60));
+                guest.send(&[0; 12], &frame(A, [2, 0, 0, 0, 0, 0xc], n.into(), 60));
             }
         });
         let start = Instant::now();
