@@ -8,7 +8,7 @@ use dataplane::eth::MacAddr;
 use futures::stream::TryStreamExt;
 use rtnetlink::packet_route::address::AddressFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use rtnetlink::{Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{Error, Handle, LinkGetRequest, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -164,7 +164,16 @@ impl Netlink {
 
     /// The interface called `name`, if there is one.
     pub fn link(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
-        let request = self.handle.link().get().match_name(name).execute();
+        self.one(self.handle.link().get().match_name(name), || format!("looking for {name}"))
+    }
+
+    /// The interface with this index, whatever it is called by now.
+    pub fn link_at(&self, index: u32) -> Result<Option<Link>, NetlinkError> {
+        self.one(self.handle.link().get().match_index(index), || format!("looking for interface {index}"))
+    }
+
+    fn one(&self, request: LinkGetRequest, step: impl FnOnce() -> String) -> Result<Option<Link>, NetlinkError> {
+        let request = request.execute();
         match self.runtime.block_on(async {
             futures::pin_mut!(request);
             request.try_next().await
@@ -172,7 +181,7 @@ impl Netlink {
             Ok(found) => Ok(found.map(Link::from)),
             Err(error) => match to_io(error) {
                 error if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
-                error => Err(NetlinkError { step: format!("looking for {name}"), error }),
+                error => Err(NetlinkError { step: step(), error }),
             },
         }
     }
@@ -252,6 +261,15 @@ pub fn ipv6_setting(ifname: &str, setting: &str, value: &str) -> io::Result<()> 
     match fs::write(format!("/proc/sys/net/ipv6/conf/{ifname}/{setting}"), value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Has the kernel announce the addresses of `ifname` to its neighbours whenever it comes up or its MAC address changes:
+/// gratuitous ARP, unsolicited neighbour advertisement. Best effort, where /proc/sys can be written: neighbours that hear
+/// nothing ask again when their entry is stale.
+pub fn announce_addresses(ifname: &str) {
+    for setting in [format!("ipv4/conf/{ifname}/arp_notify"), format!("ipv6/conf/{ifname}/ndisc_notify")] {
+        let _best_effort = fs::write(format!("/proc/sys/net/{setting}"), "1");
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 mod undo;
 
-pub(crate) use undo::restore;
+pub(crate) use undo::{find_veth, restore};
 
 /// Where journals, logs and the socket live.
 pub const DIRECTORY: &str = "/run/pollux";
@@ -44,9 +44,9 @@ pub enum Resource {
     },
     /// Our end of a veth pair, on the host.
     Veth {
-        /// Its name.
+        /// Its name when it was made.
         name: String,
-        /// Its address, which only we would choose.
+        /// Its address, which only we would choose and by which it is known.
         mac: String,
     },
     /// A TAP. The kernel removes it with the process, a moment later.
@@ -60,9 +60,9 @@ pub enum Resource {
     Device {
         /// Where.
         place: Netns,
-        /// Its name.
+        /// Its name when it was taken.
         name: String,
-        /// Its index: another one of the name is not ours to change.
+        /// Its index, by which it is known: names change, and another one of the name is not ours.
         index: u32,
         /// Its MTU before.
         mtu: u32,

@@ -1,9 +1,26 @@
-//! What a port's interface gets: IP addresses, and the MTU of its domain.
+//! What a port's interface gets: a MAC address, IP addresses, and the MTU of its domain.
 
-use super::{Check, Plan};
+use super::{Check, Plan, names};
 use crate::config::{Port, PortKind};
 use crate::net::IpNet;
+use dataplane::eth::MacAddr;
 use dataplane::pmd::af_xdp::MAX_MTU as XDP_MTU;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The address of an interface that is made. A port that is taken out and put in again has the same one: its neighbours
+/// have it in their caches.
+pub(super) fn mac(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> MacAddr {
+    let written = port.mac.as_ref().and_then(|text| names::mac(text, &format!("ports.{name}.mac"), check));
+    written.unwrap_or_else(|| invented(&plan.name, name))
+}
+
+/// The same for the same names. 02: locally administered, so it is no vendor's.
+fn invented(switch: &str, port: &str) -> MacAddr {
+    let mut hasher = DefaultHasher::new();
+    (switch, port).hash(&mut hasher);
+    let [_, _, _, a, b, c, d, e] = hasher.finish().to_be_bytes();
+    MacAddr([0x02, a, b, c, d, e])
+}
 
 pub(super) fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
     let mut nets = Vec::new();

@@ -3,8 +3,7 @@
 use super::{Check, DomainPlan, Driver, Plan, PortPlan, names};
 use crate::config::{Config, Domain, Macvlan, Mode, Port};
 use dataplane::eth::MacAddr;
-use dataplane::switch::policy::{DomainMode, MacvlanMode, MacvlanPort, Role};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use dataplane::switch::policy::{MacvlanMode, MacvlanPort, Role};
 
 /// Keys that only a port of a macvlan domain has.
 fn macvlan_keys(port: &Port) -> [(&'static str, bool); 7] {
@@ -159,14 +158,6 @@ fn own_addresses(
     mac.into_iter().chain(more).collect()
 }
 
-/// Whether the port is one of those of a macvlan domain that own an address: not the wire, and not passthru.
-pub(super) fn owns_address(name: &str, port: &Port, plan: &Plan) -> bool {
-    let domain = port.domain.as_deref().and_then(|domain| plan.domain(domain));
-    let of_macvlan = domain.filter(|domain| matches!(domain.policy.mode, DomainMode::Macvlan(_)));
-    let wire = |domain: &DomainPlan| domain.uplink.as_deref() == Some(name);
-    of_macvlan.is_some_and(|domain| !wire(domain)) && port.macvlan != Some(Macvlan::Passthru)
-}
-
 /// The device under a passthru port with `nopromisc` receives its own address only.
 pub(super) fn quiet_uplinks(plan: &mut Plan, config: &Config) {
     for (name, domain) in config.domains.iter() {
@@ -179,14 +170,6 @@ pub(super) fn quiet_uplinks(plan: &mut Plan, config: &Config) {
             device.promiscuous = false;
         }
     }
-}
-
-/// An address for an interface that is made and was given none: the same for the same names.
-pub(super) fn invented(switch: &str, port: &str) -> MacAddr {
-    let mut hasher = DefaultHasher::new();
-    (switch, port).hash(&mut hasher);
-    let [_, _, _, a, b, c, d, e] = hasher.finish().to_be_bytes();
-    MacAddr([0x02, a, b, c, d, e])
 }
 
 /// Passthru is alone: every frame from the wire is its own.

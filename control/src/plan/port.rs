@@ -1,7 +1,7 @@
 //! One port, checked: which keys its kind takes, what they refer to, what may not be there twice.
 
 use super::Offer;
-use super::address::{addresses, mtu};
+use super::address::{addresses, mac, mtu};
 use super::names::{self, SHORT};
 use super::{Check, Plan, guest, macvlan, policy, unique};
 use crate::config::{Config, Port, PortKind};
@@ -72,8 +72,8 @@ pub struct Netdev {
     pub place: Netns,
     /// Its name there.
     pub ifname: String,
-    /// Its address; `None` leaves the kernel's choice.
-    pub mac: Option<MacAddr>,
+    /// Its address: as written, else invented from the names of switch and port.
+    pub mac: MacAddr,
     /// Its IP addresses.
     pub ip: Vec<IpNet>,
     /// Its MTU.
@@ -139,7 +139,7 @@ pub(super) fn port(name: &str, port: &Port, around: &Around<'_>, check: &mut Che
 /// The address the port owns: that of the interface made for it, else the one written.
 fn own_mac(port: &Port, shape: &Driver, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
     match shape {
-        Driver::Veth(netdev) | Driver::Tap(netdev) => netdev.mac,
+        Driver::Veth(netdev) | Driver::Tap(netdev) => Some(netdev.mac),
         _ => port.mac.as_ref().and_then(|mac| names::mac(mac, &format!("{path}.mac"), check)),
     }
 }
@@ -269,10 +269,7 @@ fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev
     Netdev {
         place: place(port, &path, plan, check),
         ifname,
-        mac: match &port.mac {
-            Some(text) => names::mac(text, &format!("{path}.mac"), check),
-            None => macvlan::owns_address(name, port, plan).then(|| macvlan::invented(&plan.name, name)),
-        },
+        mac: mac(name, port, plan, check),
         ip: addresses(port, &path, check),
         mtu: mtu(port, &path, plan, check),
         queues,

@@ -49,7 +49,7 @@ fn a_lab_becomes_a_plan_with_its_defaults() {
     let tap = plan.ports[0].netdev().unwrap();
     assert_eq!((tap.mtu, tap.queues, tap.ip[0].to_string().as_str()), (1500, 1, "10.0.0.1/24"));
     assert_eq!(tap.place, Netns::Node("a".to_owned()));
-    assert_eq!(plan.ports[1].netdev().unwrap().mac.unwrap().to_string(), "02:00:00:00:00:02");
+    assert_eq!(plan.ports[1].netdev().unwrap().mac.to_string(), "02:00:00:00:00:02");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn addresses_of(port: &PortPlan) -> Vec<MacAddr> {
     match &port.policy.role {
         Role::Macvlan(device) => device.macs.clone(),
         Role::Host { macs } => macs.clone(),
-        _ => port.netdev().and_then(|netdev| netdev.mac).into_iter().collect(),
+        _ => port.netdev().map(|netdev| netdev.mac).into_iter().collect(),
     }
 }
 

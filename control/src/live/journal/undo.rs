@@ -1,7 +1,7 @@
 //! Undoing one entry of a dead switch's journal.
 
 use super::Resource;
-use crate::kernel::netlink::{Change, Link, Netlink};
+use crate::kernel::netlink::{Change, Link, Netlink, NetlinkError};
 use crate::kernel::netns;
 use crate::net::Netns;
 use std::os::unix::net::UnixStream;
@@ -17,20 +17,28 @@ pub(super) fn undo(thing: &Resource) -> Option<String> {
         Resource::Netns { name, number } => netns::delete(name, *number).then(|| format!("namespace {name}")),
         Resource::Veth { name, mac } => remove_veth(name, mac),
         Resource::Tap { place, name } => wait_for_tap(place, name),
-        Resource::Device { place, name, .. } => restore(place, name, thing),
+        Resource::Device { .. } => restore(thing),
         Resource::Socket { path } => remove_socket(path),
     }
 }
 
 fn remove_veth(name: &str, mac: &str) -> Option<String> {
-    let ours = |link: &Link| link.kind == "veth" && link.mac.is_some_and(|its| its.to_string() == mac);
     netns::inside(&Netns::Host, || {
         let netlink = Netlink::open().ok()?;
-        let link = netlink.link(name).ok()?.filter(ours)?;
+        let link = find_veth(&netlink, name, mac).ok()??;
         netlink.delete(link.index).ok()?;
-        Some(format!("interface {name}"))
+        Some(format!("interface {}", link.name))
     })
     .ok()?
+}
+
+/// Our end of a veth pair, by its address: under its own name in most cases, else under any.
+pub(crate) fn find_veth(netlink: &Netlink, name: &str, mac: &str) -> Result<Option<Link>, NetlinkError> {
+    let ours = |link: &Link| link.kind == "veth" && link.mac.is_some_and(|its| its.to_string() == mac);
+    match netlink.link(name)?.filter(ours) {
+        Some(link) => Ok(Some(link)),
+        None => Ok(netlink.links()?.into_iter().find(ours)),
+    }
 }
 
 /// The kernel is removing it; until then its name is taken.
@@ -47,14 +55,14 @@ fn wait_for_tap(place: &Netns, name: &str) -> Option<String> {
 }
 
 /// Puts an existing interface back as it was. Shared with the orderly end of a port.
-pub(crate) fn restore(place: &Netns, name: &str, before: &Resource) -> Option<String> {
-    let Resource::Device { index, mtu, up, promiscuous, .. } = before else { return None };
+pub(crate) fn restore(before: &Resource) -> Option<String> {
+    let Resource::Device { place, index, mtu, up, promiscuous, .. } = before else { return None };
     let change = Change { mtu: Some(*mtu), up: Some(*up), promiscuous: Some(*promiscuous), mac: None };
     netns::inside(place, || {
         let netlink = Netlink::open().ok()?;
-        netlink.link(name).ok()?.filter(|link| link.index == *index)?;
+        let link = netlink.link_at(*index).ok()??;
         netlink.set(*index, &change).ok()?;
-        Some(format!("settings of {name}"))
+        Some(format!("settings of {}", link.name))
     })
     .ok()?
 }

@@ -36,7 +36,8 @@ pub(super) fn open(
     if device.place != Netns::Host {
         open.watch = Some(Watch::start(&device.place, builder.gone)?);
     }
-    open.link = Some((device.place.clone(), device.dev.clone(), link.index));
+    open.link = Some((device.place.clone(), link.index));
+    open.interface.clone_from(&open.link);
     let pool = builder.engine.pool();
     let port = netns::inside(&device.place, || {
         let change = Change { mtu: device.mtu, up: Some(true), promiscuous: Some(device.promiscuous), mac: None };

@@ -15,7 +15,7 @@ mod veth;
 pub use cable::Cables;
 
 use crate::kernel::monitor::{LinkNews, Watch};
-use crate::kernel::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
+use crate::kernel::netlink::{Change, Netlink, NetlinkError, announce_addresses, ipv6_setting};
 use crate::kernel::netns::{self, NetnsError};
 use crate::live::journal::{EntryId, Journal, Resource, StateError, restore};
 use crate::live::vhost::{Guest, News};
@@ -103,8 +103,10 @@ pub struct OpenPort {
     pub mode: String,
     /// Queue pairs.
     pub queues: usize,
-    /// The interface whose link is the port's: where, name, index.
-    pub link: Option<(Netns, String, u32)>,
+    /// The interface whose link is the port's: where, index. Names change.
+    pub link: Option<(Netns, u32)>,
+    /// The interface that the file names; of a veth pair, the far end.
+    pub interface: Option<(Netns, u32)>,
     /// Whether that was down when last looked at.
     pub down: bool,
     /// Its MTU when last looked at.
@@ -163,8 +165,9 @@ impl OpenPort {
         if let Some(carrier) = &self.carrier {
             return carrier.set(on).map_err(|error| PortError::Io { what: "setting the carrier".to_owned(), error });
         }
-        match self.made.iter().map(|made| &made.thing).find(|thing| matches!(thing, Resource::Veth { .. })) {
-            Some(Resource::Veth { name, .. }) => veth::set_up(name, on),
+        let of_a_pair = self.made.iter().any(|made| matches!(made.thing, Resource::Veth { .. }));
+        match &self.link {
+            Some((_, index)) if of_a_pair => veth::set_up(*index, on),
             _ => Ok(()),
         }
     }
@@ -218,8 +221,8 @@ pub fn close(builder: &mut PortBuilder<'_>, name: &str, open: OpenPort) -> Resul
 
 fn undo(thing: &Resource) {
     match thing {
-        Resource::Veth { name, .. } => veth::remove(name),
-        Resource::Device { place, name, .. } => drop(restore(place, name, thing)),
+        Resource::Veth { name, mac } => veth::remove(name, mac),
+        Resource::Device { .. } => drop(restore(thing)),
         // a TAP went with its queues; the others are not ports
         Resource::Tap { .. } | Resource::Netns { .. } => {}
         // it may be gone already: whoever removed it wanted just that
@@ -264,18 +267,20 @@ impl PortBuilder<'_> {
 }
 
 /// Names and addresses an interface in its namespace, and sets it up. Without duplicate address detection: a lab has no
-/// duplicates, and its addresses are to work at once.
+/// duplicates, and its addresses are to work at once. They are put on first: the kernel announces what is there when the
+/// interface comes up.
 fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
     netns::inside(&netdev.place, || {
         let netlink = Netlink::open()?;
         let missing = || PortError::NoDevice { dev: netdev.ifname.clone(), place: netdev.place.clone() };
         let link = netlink.link(&netdev.ifname)?.ok_or_else(missing)?;
         sysctl(&netdev.ifname, "accept_dad", "0")?;
-        netlink.set(link.index, &Change { mac: netdev.mac, mtu: Some(netdev.mtu), ..Change::default() })?;
-        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
+        announce_addresses(&netdev.ifname);
+        netlink.set(link.index, &Change { mac: Some(netdev.mac), mtu: Some(netdev.mtu), ..Change::default() })?;
         for net in &netdev.ip {
             netlink.add_address(link.index, *net)?;
         }
+        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
         Ok(link.index)
     })?
 }

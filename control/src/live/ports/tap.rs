@@ -22,7 +22,8 @@ pub(super) fn open(
     open.carrier = Some(port.carrier);
     builder.connect(plan, domain, port.queues.into_iter().map(Pmd::from).collect(), open)?;
     let index = bring_up(netdev)?;
-    open.link = Some((netdev.place.clone(), netdev.ifname.clone(), index));
-    open.outside.interface = Some((netdev.place.clone(), index));
+    open.link = Some((netdev.place.clone(), index));
+    open.interface.clone_from(&open.link);
+    open.outside.interface.clone_from(&open.link);
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::{OpenPort, PortBuilder, PortError, bring_up, must_be_free, sysctl};
 use crate::kernel::netlink::{Change, Netlink, VethPair};
 use crate::kernel::netns;
-use crate::live::journal::Resource;
+use crate::live::journal::{Resource, find_veth};
 use crate::net::Netns;
 use crate::plan::{Netdev, PortPlan};
 use dataplane::eth::MacAddr;
@@ -21,7 +21,7 @@ pub(super) fn open(
     let (name, mac) = our_end(builder.switch, &plan.name);
     builder.record(Resource::Veth { name: name.clone(), mac: mac.to_string() }, open)?;
     let index = make_pair(&name, mac, netdev)?;
-    open.link = Some((Netns::Host, name.clone(), index));
+    open.link = Some((Netns::Host, index));
     let (rx_queues, tx_queues) = (netdev.queues, netdev.queues);
     let config = XdpConfig {
         ifname: name,
@@ -34,7 +34,9 @@ pub(super) fn open(
     };
     let port = af_xdp::open(&config, builder.engine.pool())?;
     builder.connect_xdp(plan, domain, port, open)?;
-    open.outside.interface = Some((netdev.place.clone(), bring_up(netdev)?));
+    let far = bring_up(netdev)?;
+    open.interface = Some((netdev.place.clone(), far));
+    open.outside.interface.clone_from(&open.interface);
     Ok(())
 }
 
@@ -45,7 +47,7 @@ fn make_pair(name: &str, mac: MacAddr, netdev: &Netdev) -> Result<u32, PortError
         ours: name,
         our_mac: mac,
         theirs: &netdev.ifname,
-        their_mac: netdev.mac,
+        their_mac: Some(netdev.mac),
         mtu: netdev.mtu,
         queues: netdev.queues,
         far: &far,
@@ -62,20 +64,16 @@ fn make_pair(name: &str, mac: MacAddr, netdev: &Netdev) -> Result<u32, PortError
 }
 
 /// Sets our end up or down; the far end's carrier follows it.
-pub(super) fn set_up(name: &str, up: bool) -> Result<(), PortError> {
-    netns::inside(&Netns::Host, || {
-        let netlink = Netlink::open()?;
-        let missing = || PortError::NoDevice { dev: name.to_owned(), place: Netns::Host };
-        let index = netlink.link(name)?.ok_or_else(missing)?.index;
-        Ok(netlink.set(index, &Change { up: Some(up), ..Change::default() })?)
-    })?
+pub(super) fn set_up(index: u32, up: bool) -> Result<(), PortError> {
+    let change = Change { up: Some(up), ..Change::default() };
+    Ok(netns::inside(&Netns::Host, || Netlink::open()?.set(index, &change))??)
 }
 
 /// Removes our end, and with it the pair. It may be gone already.
-pub(super) fn remove(name: &str) {
+pub(super) fn remove(name: &str, mac: &str) {
     let removed = netns::inside(&Netns::Host, || {
         let netlink = Netlink::open()?;
-        netlink.link(name)?.map_or(Ok(()), |link| netlink.delete(link.index))
+        find_veth(&netlink, name, mac)?.map_or(Ok(()), |link| netlink.delete(link.index))
     });
     match removed {
         Ok(Err(error)) => tracing::warn!(interface = name, %error, "not removed"),

@@ -10,7 +10,7 @@ use dataplane::port::PortId;
 impl Switch {
     /// The kernel said something of an interface.
     pub fn link_news(&mut self, news: &LinkNews) {
-        let is_it = |link: &(Netns, String, u32)| link.0 == news.place && link.2 == news.index;
+        let is_it = |link: &(Netns, u32)| link.0 == news.place && link.1 == news.index;
         if news.link == LinkState::Gone {
             self.fail_where("its interface was deleted", |_, open| open.link.as_ref().is_some_and(is_it));
             return;

@@ -105,7 +105,7 @@ impl Switch {
             link: link.to_owned(),
             queues,
             mode: mode.to_owned(),
-            ifname: interface.map(|(_, ifname)| ifname.to_owned()),
+            ifname: interface.map(|(_, ifname)| called(port, links).unwrap_or(ifname).to_owned()),
             place: interface.map(|(place, _)| place.to_string()),
             mtu: plan.netdev().map(|netdev| netdev.mtu),
             ip: plan.netdev().map(|netdev| netdev.ip.iter().map(ToString::to_string).collect()).unwrap_or_default(),
@@ -121,7 +121,7 @@ impl Switch {
             macs: match &plan.policy.role {
                 Role::Macvlan(device) => device.macs.iter().map(ToString::to_string).collect(),
                 Role::Host { macs } => macs.iter().map(ToString::to_string).collect(),
-                _ => plan.netdev().and_then(|netdev| netdev.mac).map(|mac| mac.to_string()).into_iter().collect(),
+                _ => plan.netdev().map(|netdev| netdev.mac.to_string()).into_iter().collect(),
             },
             control_protocols: spell_protocols(plan.policy.control),
             flags: words::flags(&plan.policy),
@@ -143,10 +143,8 @@ impl Switch {
         if let Some(guest) = &open.guest {
             return if guest.status().is_up() { "up" } else { "no-carrier" };
         }
-        let Some((place, _, index)) = &open.link else { return "up" };
-        let in_place = |(its, _): &&(Netns, Vec<Link>)| its == place;
-        let found = links.iter().find(in_place).and_then(|(_, all)| all.iter().find(|link| link.index == *index));
-        match found.map_or("unknown", Link::state) {
+        let Some(at) = &open.link else { return "up" };
+        match found(links, at).map_or("unknown", Link::state) {
             // the kernel has said so, but the workers were not told yet
             "up" if open.down => "no-carrier",
             state => state,
@@ -158,8 +156,10 @@ impl Switch {
         let mut links = Links::new();
         for port in &self.ports {
             let PortState::Open(open) = &port.state else { continue };
-            let Some((place, ..)) = &open.link else { continue };
-            if !links.iter().any(|(its, _)| its == place) {
+            for (place, _) in open.link.iter().chain(&open.interface) {
+                if links.iter().any(|(its, _)| its == place) {
+                    continue;
+                }
                 let all = netns::inside(place, || Netlink::open().and_then(|netlink| netlink.links()));
                 links.push((place.clone(), all.ok().and_then(Result::ok).unwrap_or_default()));
             }
@@ -205,6 +205,18 @@ fn guest(port: &LivePort) -> Option<GuestView> {
 }
 
 type Links = Vec<(Netns, Vec<Link>)>;
+
+/// The interface of that place and index.
+fn found<'a>(links: &'a Links, (place, index): &(Netns, u32)) -> Option<&'a Link> {
+    let (_, all) = links.iter().find(|(its, _)| its == place)?;
+    all.iter().find(|link| link.index == *index)
+}
+
+/// What the interface the file names is called by now.
+fn called<'a>(port: &LivePort, links: &'a Links) -> Option<&'a str> {
+    let PortState::Open(open) = &port.state else { return None };
+    Some(&found(links, open.interface.as_ref()?)?.name)
+}
 
 fn mirror_text(mirror: &MirrorPlan) -> String {
     let of = |what: &str, list: &[String]| (!list.is_empty()).then(|| format!("{what} {}", list.join(" ")));
