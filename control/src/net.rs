@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// A network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub enum Netns {
     Node(String),
     /// An existing one by name.
     Named(String),
+    /// The one this file stands for, such as /proc/PID/ns/net.
+    File(PathBuf),
     /// That of a process.
     Pid(u32),
 }
@@ -25,6 +28,7 @@ impl fmt::Display for Netns {
             Self::Host => f.write_str("the host"),
             Self::Node(name) => write!(f, "node {name}"),
             Self::Named(name) => write!(f, "namespace {name}"),
+            Self::File(path) => write!(f, "namespace {}", path.display()),
             Self::Pid(pid) => write!(f, "the namespace of process {pid}"),
         }
     }
@@ -48,6 +52,17 @@ impl IpNet {
         let most = if net.addr.is_ipv4() { 32 } else { 128 };
         let unicast = !net.addr.is_unspecified() && !net.addr.is_multicast();
         (net.prefix <= most && unicast).then_some(net)
+    }
+
+    /// The first address of the subnet, as a number.
+    #[must_use]
+    pub fn network(&self) -> u128 {
+        let (bits, width) = match self.addr {
+            IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+            IpAddr::V6(v6) => (v6.to_bits(), 128),
+        };
+        let host = u32::from(width - self.prefix);
+        bits.checked_shr(host).and_then(|bits| bits.checked_shl(host)).unwrap_or(0)
     }
 
     /// Whether `addr` is in this subnet.

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a killed process may still hold its lock and its socket.
@@ -25,6 +25,15 @@ pub fn bind(path: &Path, taken: &'static str) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+/// The directories that [`bind`] will make for a socket at `path`, outermost first.
+#[must_use]
+pub fn missing_directories(path: &Path) -> Vec<PathBuf> {
+    let mut missing: Vec<_> =
+        path.ancestors().skip(1).take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
+    missing.reverse();
+    missing
 }
 
 /// Whether somebody listens there, and still does after the moment that a killed process may take to let go.

@@ -11,6 +11,7 @@ use crate::live::switch::{Start, Switch};
 use crate::live::vhost::News;
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
+use crate::socket::missing_directories;
 use crate::view::{Stopped, VERSION};
 use std::future::{IntoFuture, pending};
 use std::io;
@@ -47,6 +48,19 @@ pub enum RunError {
         /// The answer.
         error: io::Error,
     },
+    /// Another daemon's socket.
+    #[error(
+        "socket {path}: a daemon listens there already; give this one its own with `pollux lab up {file} --socket {DIRECTORY}/{name}.sock`, and later commands the same `--socket`, or POLLUX_SOCKET",
+        DIRECTORY = journal::DIRECTORY
+    )]
+    Taken {
+        /// Where.
+        path: String,
+        /// Our name.
+        name: String,
+        /// Our file.
+        file: String,
+    },
     /// The runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -75,21 +89,26 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Runs a switch until it is told to stop. `ready` is called once when every port is up.
-pub fn run(document: Document, plan: Plan, socket: &Path, ready: impl FnOnce(&Switch)) -> Result<(), RunError> {
+/// Runs a switch until it is told to stop. `places` are its socket, and its file as journals spell it. `ready` is called
+/// once when every port is up; if it says no, nobody waits for the switch any more.
+pub fn run(
+    document: Document,
+    plan: Plan,
+    places: (&Path, &Path),
+    ready: impl FnOnce(&Switch) -> bool,
+) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut loop_, switch, report) = begin(document, plan, socket)?;
-        ready(&switch);
-        let stopped = loop_.turn(switch).await;
+        let (mut loop_, switch, report) = begin(document, plan, places)?;
+        let stopped = if ready(&switch) { loop_.turn(switch).await } else { Ended::of(switch, None) };
         loop_.end(stopped, report).await
     })
 }
 
 /// Takes the name and the socket, then starts the switch. Signals are caught from before anything is made.
-fn begin(document: Document, plan: Plan, socket: &Path) -> Result<(Loop, Switch, Serving), RunError> {
+fn begin(document: Document, plan: Plan, (socket, file): (&Path, &Path)) -> Result<(Loop, Switch, Serving), RunError> {
     let signals = Signals::catch()?;
-    let mut journal = Journal::open(Path::new(journal::DIRECTORY), &plan.name, socket)?;
+    let mut journal = Journal::open(Path::new(journal::DIRECTORY), &plan.name, (socket, file))?;
     for cleaned in &journal.cleaned {
         tracing::warn!("removed what a dead predecessor left: {cleaned}");
     }
@@ -97,7 +116,12 @@ fn begin(document: Document, plan: Plan, socket: &Path) -> Result<(Loop, Switch,
         Ok(listener) => listener,
         Err(error) => {
             journal.finish();
-            return Err(error);
+            return Err(match error {
+                RunError::Socket { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+                    RunError::Taken { path: socket.display().to_string(), name: plan.name, file: document.file }
+                }
+                error => error,
+            });
         }
     };
     let (gone, links) = unbounded_channel();
@@ -125,6 +149,9 @@ fn begin(document: Document, plan: Plan, socket: &Path) -> Result<(Loop, Switch,
 
 fn take_socket(path: &Path, journal: &mut Journal) -> Result<UnixListener, RunError> {
     let fault = |error| RunError::Socket { path: path.display().to_string(), error };
+    for path in missing_directories(path) {
+        journal.record(Resource::Directory { path })?;
+    }
     // listened on first: until it is ours there is nothing to write down
     let listener = api::listen(path).map_err(fault)?;
     journal.record(Resource::Socket { path: path.to_owned() })?;
@@ -187,6 +214,13 @@ struct Ended {
     asked_by: Option<oneshot::Sender<Stopped>>,
 }
 
+impl Ended {
+    fn of(switch: Switch, asked_by: Option<oneshot::Sender<Stopped>>) -> Self {
+        let report = switch.stop();
+        Self { total: report.total, free: report.free, asked_by }
+    }
+}
+
 impl Loop {
     fn new(
         signals: Signals,
@@ -223,8 +257,7 @@ impl Loop {
                 }
             }
         };
-        let report = switch.stop();
-        Ended { total: report.total, free: report.free, asked_by }
+        Ended::of(switch, asked_by)
     }
 
     /// Tells whoever asked, and ends the server.

@@ -7,7 +7,7 @@ use crate::api::supervisor;
 use crate::cli::{Cli, Command, DEFAULT_SOCKET, Json, Lab, Run};
 use crate::config;
 use crate::config::document::{self, Document};
-use crate::failure::{Failure, OK, PERMISSION};
+use crate::failure::{Failure, OK, PERMISSION, UNREACHABLE};
 use crate::kernel::machine::Machine;
 use crate::lab;
 use crate::live::journal;
@@ -77,6 +77,13 @@ fn show<T: Serialize + DeserializeOwned>(
     if json.json { print_json(&answer) } else { print(&text(&answer)) }
 }
 
+/// What is no mistake in the file, but will not work well on this machine.
+fn warn(file: &str, plan: &Plan) {
+    for warning in plan::warnings(plan, &Machine::here()) {
+        eprintln!("{file}: warning: {warning}");
+    }
+}
+
 fn load(file: &str) -> Result<(Document, Plan), Failure> {
     let document = document::load(file)?;
     let plan = plan::plan(&document, &Machine::here())?;
@@ -85,6 +92,7 @@ fn load(file: &str) -> Result<(Document, Plan), Failure> {
 
 fn check(file: &str) -> Result<(), Failure> {
     let (_, plan) = load(file)?;
+    warn(file, &plan);
     print(&format!(
         "{file}: ok: switch `{}`, {} ports in {} domains, workers on cores {:?}, {} frames ({} MiB)\n",
         plan.name,
@@ -117,28 +125,32 @@ fn serve(run: &Run, socket: &Path) -> Result<(), Failure> {
         return Err(Failure { code: PERMISSION, text });
     }
     let socket = std::path::absolute(socket).map_err(|error| Failure::io("the socket's path", &error))?;
+    let file = journal::origin(Path::new(&run.config));
     if run.detached {
         // do not keep the directory, and what is mounted there, busy
         std::env::set_current_dir("/").map_err(|error| Failure::io("changing to /", &error))?;
     }
     let name = plan.name.clone();
-    supervisor::run(document, plan, &socket, |switch| {
+    supervisor::run(document, plan, (&socket, &file), |switch| {
         let status = switch.status();
         tracing::info!(switch = name, ports = status.ports_open, memory = status.memory.backing, "every port is up");
-        if run.detached {
-            say_ready();
+        let awaited = !run.detached || say_ready();
+        if !awaited {
+            tracing::warn!("`lab up` was interrupted: stopping");
+            let _ = std::fs::remove_file(lab::log_file(&name));
         }
+        awaited
     })?;
     Ok(())
 }
 
-/// Tells `lab up`, then lets go of its pipe.
-fn say_ready() {
-    // if `lab up` was interrupted the lab stays up, and nobody reads this
-    let _ = io::stdout().write_all(format!("{}\n", lab::READY).as_bytes());
+/// Tells `lab up`, then lets go of its pipe; false if `lab up` was interrupted and is gone.
+fn say_ready() -> bool {
+    let told = io::stdout().write_all(format!("{}\n", lab::READY).as_bytes()).is_ok();
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = nix::unistd::dup2_stdout(null);
     }
+    told
 }
 
 fn log_to_stderr() {
@@ -182,7 +194,7 @@ fn in_lab(lab: Lab, socket: Option<&Path>) -> Result<(), Failure> {
         Lab::Up { file, foreground: true } => start(&Run { config: file, detached: false }, socket),
         Lab::Up { file, foreground: false } => up(&file, socket.unwrap_or(Path::new(DEFAULT_SOCKET))),
         Lab::Test { file, tcp, json } => test(&file, tcp, json, socket),
-        Lab::Down { file } => down(&file),
+        Lab::Down { lab } => down(lab.as_deref(), socket),
     }
 }
 
@@ -191,6 +203,7 @@ fn up(file: &str, socket: &Path) -> Result<(), Failure> {
     if let Some(text) = privilege::missing(&plan) {
         return Err(Failure { code: PERMISSION, text });
     }
+    warn(file, &plan);
     lab::up(file, &plan, socket)?;
     lab::booted(&plan, socket)?;
     print(&format!(
@@ -210,7 +223,17 @@ fn socket_of(name: &str, socket: Option<&Path>) -> PathBuf {
 
 fn test(file: &str, tcp: bool, json: Json, socket: Option<&Path>) -> Result<(), Failure> {
     let (_, plan) = load(file)?;
-    let _up: view::Status = Client::new(&socket_of(&plan.name, socket)).get("/v1/status")?;
+    let up: view::Status = Client::new(&socket_of(&plan.name, socket)).get("/v1/status")?;
+    if up.name != plan.name {
+        // its nodes may have the same names
+        return Err(Failure {
+            code: UNREACHABLE,
+            text: format!(
+                "lab `{}` is not up, and the daemon that answers runs `{}`; `pollux lab up {file}` starts it",
+                plan.name, up.name
+            ),
+        });
+    }
     let report = lab::test(&plan, tcp);
     if json.json {
         print_json(&report)?;
@@ -226,17 +249,17 @@ fn test(file: &str, tcp: bool, json: Json, socket: Option<&Path>) -> Result<(), 
     }
 }
 
-fn down(file: &str) -> Result<(), Failure> {
-    // only the name counts: a lab can be taken down whatever became of the rest of its file
-    let name = document::name_of(file)?;
-    if !plan::is_name(&name) {
-        return Err(Failure::new(format!(
-            "{file}: `{name}` cannot be the name of a switch; `pollux check {file}` says why"
-        )));
-    }
+fn down(which: Option<&str>, socket: Option<&Path>) -> Result<(), Failure> {
+    let name = match which {
+        Some(text) => lab::which::named(text)?,
+        None => lab::which::listening(socket.unwrap_or(Path::new(DEFAULT_SOCKET)))?,
+    };
     let down = lab::down(&name)?;
     for cleaned in &down.cleaned {
         eprintln!("removed what a dead switch had left: {cleaned}");
+    }
+    for lab::Process { pid, command, node } in &down.left {
+        eprintln!("still running in node {node}: {command} (pid {pid}); the namespace goes when it ends");
     }
     match down.stopped {
         Some(stopped) if stopped.free != stopped.total => Err(Failure::new(format!(
@@ -244,11 +267,11 @@ fn down(file: &str) -> Result<(), Failure> {
             stopped.total - stopped.free,
             stopped.total
         ))),
-        Some(stopped) => {
-            // of a good run nothing is worth keeping
+        stopped => {
+            // nothing is left of the lab
             let _ = std::fs::remove_file(lab::log_file(&name));
-            print(&format!("lab `{name}` is down; all {} frames came home\n", stopped.total))
+            let home = stopped.map_or_else(String::new, |it| format!("; all {} frames came home", it.total));
+            print(&format!("lab `{name}` is down{home}\n"))
         }
-        None => print(&format!("lab `{name}` is down\n")),
     }
 }

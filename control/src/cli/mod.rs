@@ -223,7 +223,8 @@ pub enum Lab {
     },
     /// Stop the switch and remove everything it made; fine if it is down already
     Down {
-        /// The configuration
-        file: String,
+        /// The configuration, whatever became of it, or the name of the lab [default: the lab that listens at --socket]
+        #[arg(value_name = "FILE|NAME")]
+        lab: Option<String>,
     },
 }

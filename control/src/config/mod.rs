@@ -284,7 +284,7 @@ pub struct Port {
     /// The node its interface lives in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// An existing named namespace its interface lives in, instead of a node.
+    /// An existing namespace its interface lives in, instead of a node: its name, or a path such as /proc/PID/ns/net.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<String>,
     /// A process in whose namespace its interface lives, instead of a node.

@@ -20,6 +20,8 @@ pub struct Machine {
     pub free_hugepages: u64,
     /// Bytes of memory that can be had without swapping.
     pub memory: u64,
+    /// Entries that the neighbour tables of IPv4 and IPv6 hold, if this namespace shows it.
+    pub neighbours: [Option<u64>; 2],
 }
 
 impl Machine {
@@ -36,6 +38,7 @@ impl Machine {
             default_route: default_route_devices(),
             free_hugepages: free_hugepages(),
             memory: available_memory(),
+            neighbours: ["ipv4", "ipv6"].map(neighbours),
         }
     }
 }
@@ -60,6 +63,11 @@ fn queues(device: &str) -> Option<u64> {
 fn free_hugepages() -> u64 {
     let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
     fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Only the host's own namespace shows it.
+fn neighbours(family: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/sys/net/{family}/neigh/default/gc_thresh3")).ok()?.trim().parse().ok()
 }
 
 /// Unlimited if the kernel does not say.

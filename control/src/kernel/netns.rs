@@ -64,8 +64,20 @@ pub fn file(place: &Netns) -> Option<PathBuf> {
     match place {
         Netns::Host => None,
         Netns::Node(name) | Netns::Named(name) => Some(path(name)),
+        Netns::File(path) => Some(path.clone()),
         Netns::Pid(pid) => Some(format!("/proc/{pid}/ns/net").into()),
     }
+}
+
+/// The file of `place` and the number of the namespace it means, if it can come to mean another one, or none, without
+/// being deleted: that of a process, or a link to it.
+#[must_use]
+pub fn passing(place: &Netns) -> Option<(PathBuf, u64)> {
+    let file = file(place)?;
+    let named = matches!(place, Netns::Node(_) | Netns::Named(_));
+    let mounted = named && !fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_symlink());
+    let number = inode(&file).ok()?;
+    (!mounted).then_some((file, number))
 }
 
 /// Opens `place`, for the kernel to move something there.

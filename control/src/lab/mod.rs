@@ -4,8 +4,11 @@
 //! have booted; `down` waits
 //! for the lock of the journal, which the kernel releases when the process is gone.
 
+mod left;
 mod trial;
+pub mod which;
 
+pub use left::Process;
 pub use trial::{Report, run as test};
 
 use crate::api::client::Client;
@@ -37,6 +40,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// Starts the switch in the background; returns when every port is up.
 pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
     let log = log_file(&plan.name);
+    let new_log = !log.exists();
     let mut child = spawn(file, socket, &log).map_err(|error| Failure::io("starting the switch", &error))?;
     let words = hear(&mut child).map_err(|error| Failure::io("listening to the switch", &error))?;
     if words.last().is_some_and(|line| line == READY) {
@@ -46,6 +50,10 @@ pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
     let said = if words.is_empty() {
         format!("the switch ended without a word; see {}", log.display())
     } else {
+        if new_log {
+            // it says no more than these words; one that was there before is a running switch's
+            let _ = std::fs::remove_file(&log);
+        }
         words.join("\n")
     };
     Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::failure::FAILED), text: said })
@@ -109,6 +117,8 @@ pub struct Down {
     pub stopped: Option<Stopped>,
     /// What a dead switch had left.
     pub cleaned: Vec<String>,
+    /// Processes in its nodes, which go on.
+    pub left: Vec<Process>,
 }
 
 /// Stops the switch `name` and waits until it is gone; cleans up after it if it was dead. Idempotent. Which daemon that is the
@@ -116,6 +126,7 @@ pub struct Down {
 pub fn down(name: &str) -> Result<Down, Failure> {
     let directory = Path::new(DIRECTORY);
     let Some(header) = journal::header(directory, name) else { return Ok(Down::default()) };
+    let nodes = journal::namespaces(directory, name);
     let stopped = match journal::holder(directory, name) {
         Some(pid) => ask_to_stop(&header.socket, pid)?,
         None => None,
@@ -131,7 +142,7 @@ pub fn down(name: &str) -> Result<Down, Failure> {
         ))
     };
     let cleaned = gone.recv_timeout(STOPPING).map_err(late)?.map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Down { stopped, cleaned })
+    Ok(Down { stopped, cleaned, left: left::processes(&nodes) })
 }
 
 /// By its API, or by SIGTERM if that is not there, or is another's.

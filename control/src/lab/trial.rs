@@ -8,6 +8,7 @@ use crate::net::{IpNet, Netns};
 use crate::plan::{Driver, Plan, PortPlan};
 use crate::view::text::table;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use std::process::{Child, Command, Output, Stdio};
@@ -30,6 +31,8 @@ pub struct Report {
     pub pings: Vec<Ping>,
     /// By ordered pair of kinds.
     pub tcp: Vec<Tcp>,
+    /// What was not tested, by domain, and why.
+    pub left_out: Vec<String>,
 }
 
 /// One ordered pair, pinged.
@@ -43,8 +46,8 @@ pub struct Ping {
     pub sent: u32,
     /// Replies.
     pub received: u32,
-    /// Mean round trip.
-    pub rtt_ms: f64,
+    /// Mean round trip, if any came back.
+    pub rtt_ms: Option<f64>,
     /// Whether all came back.
     pub ok: bool,
     /// Why not.
@@ -91,7 +94,7 @@ pub fn run(plan: &Plan, tcp: bool) -> Report {
     let pings = ping_all(&pairs);
     let tcp: Vec<Tcp> = if tcp { one_per_kinds(&pairs).into_iter().map(iperf).collect() } else { Vec::new() };
     let ok = !pings.is_empty() && pings.iter().all(|ping| ping.ok) && tcp.iter().all(|tcp| tcp.ok);
-    Report { v: crate::view::VERSION, ok, pings, tcp }
+    Report { v: crate::view::VERSION, ok, pings, tcp, left_out: left_out(plan) }
 }
 
 type Pair<'a> = (End<'a>, End<'a>, IpAddr);
@@ -102,13 +105,36 @@ fn pairs(plan: &Plan) -> Vec<Pair<'_>> {
     let mut pairs = Vec::new();
     for from in ends.iter().filter(|end| end.place.is_some()) {
         for to in ends.iter().filter(|to| to.port != from.port && to.domain == from.domain) {
-            let near = |net: &&IpNet| from.nets.iter().any(|mine| mine.contains(net.addr));
-            if let Some(net) = to.nets.iter().find(near) {
+            if let Some(net) = reached(from, to) {
                 pairs.push((from.clone(), to.clone(), net.addr));
             }
         }
     }
     pairs
+}
+
+/// The address of `to` that is in a subnet of `from`.
+fn reached<'a>(from: &End<'_>, to: &'a End<'_>) -> Option<&'a IpNet> {
+    to.nets.iter().find(|net| from.nets.iter().any(|mine| mine.contains(net.addr)))
+}
+
+/// Stations of one domain that share no subnet: a switch does not bring them together.
+fn left_out(plan: &Plan) -> Vec<String> {
+    let ends = ends(plan);
+    let mut apart: BTreeMap<&str, Vec<(&End<'_>, &End<'_>)>> = BTreeMap::new();
+    for (i, a) in ends.iter().enumerate() {
+        let others = ends[i + 1..].iter().filter(|b| b.domain == a.domain);
+        for b in others.filter(|b| reached(a, b).is_none() && reached(b, a).is_none()) {
+            apart.entry(a.domain).or_default().push((a, b));
+        }
+    }
+    let line = |(domain, pairs): (&str, Vec<(&End<'_>, &End<'_>)>)| {
+        let (a, b) = pairs.first()?;
+        let (n, a_net, b_net) = (pairs.len(), a.nets.first()?, b.nets.first()?);
+        let (a, b) = (a.port, b.port);
+        Some(format!("{n} pairs of domain {domain} share no subnet, such as {a} ({a_net}) and {b} ({b_net})"))
+    };
+    apart.into_iter().filter_map(line).collect()
 }
 
 fn ends(plan: &Plan) -> Vec<End<'_>> {
@@ -176,7 +202,7 @@ fn read_ping(output: &Output, result: &mut Ping) {
     result.sent = before("transmitted").unwrap_or(0);
     result.received = before("received").unwrap_or(0);
     let rtt = text.lines().find_map(|line| line.split_once("= ").filter(|_| line.starts_with("rtt")));
-    result.rtt_ms = rtt.and_then(|(_, values)| values.split('/').nth(1)?.parse().ok()).unwrap_or(0.0);
+    result.rtt_ms = rtt.and_then(|(_, values)| values.split('/').nth(1)?.parse().ok());
     // with a deadline ping goes on until `-c` replies have come: a fourth request may be under way when it ends
     result.ok = output.status.success() && result.received >= 3;
     if !result.ok {
@@ -259,7 +285,8 @@ impl Report {
     pub fn text(&self) -> String {
         let ok = |ok: bool, error: &str| if ok { "ok".to_owned() } else { format!("FAILED: {error}") };
         let ping = |ping: &Ping| {
-            let (count, rtt) = (format!("{}/{}", ping.received, ping.sent), format!("{:.3} ms", ping.rtt_ms));
+            let count = format!("{}/{}", ping.received, ping.sent);
+            let rtt = ping.rtt_ms.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.3} ms"));
             vec![ping.from.clone(), ping.to.clone(), count, rtt, ok(ping.ok, &ping.error)]
         };
         let rows: Vec<_> = self.pings.iter().map(ping).collect();
@@ -279,6 +306,7 @@ impl Report {
             text.push('\n');
             text.push_str(&table(&["TCP", "PORTS", "RATE", "RETRANSMITS", ""], &rows, &[2, 3]));
         }
+        text.extend(self.left_out.iter().map(|what| format!("\nnot tested: {what}\n")));
         text
     }
 }
@@ -305,6 +333,19 @@ mod unit {
     }
 
     #[test]
+    fn what_no_switch_brings_together_is_said() {
+        let port = |name: &str, ip: &str| format!("  {name}: {{ kind: tap, ip: [{ip}], domain: lan }}\n");
+        let ports = port("a", "10.0.0.1/24") + &port("b", "10.0.0.2/24") + &port("c", "10.8.0.1/24");
+        let document =
+            crate::config::document::parse("t.yaml", &format!("name: t\ndomains: {{ lan: {{}} }}\nports:\n{ports}"));
+        let machine = crate::kernel::machine::Machine { cores: vec![0], memory: 8 << 30, ..Default::default() };
+        let plan = crate::plan::plan(&document.unwrap(), &machine).unwrap();
+        assert_eq!((pairs(&plan).len(), left_out(&plan).len()), (2, 1));
+        let said = "2 pairs of domain lan share no subnet, such as a (10.0.0.1/24) and c (10.8.0.1/24)";
+        assert_eq!(left_out(&plan), [said]);
+    }
+
+    #[test]
     fn what_ping_and_iperf3_say_is_understood() {
         let mut ping = Ping::default();
         read_ping(
@@ -313,9 +354,9 @@ mod unit {
             ),
             &mut ping,
         );
-        assert_eq!((ping.sent, ping.received, ping.rtt_ms, ping.ok), (3, 3, 0.052, true));
+        assert_eq!((ping.sent, ping.received, ping.rtt_ms, ping.ok), (3, 3, Some(0.052), true));
         read_ping(&output("3 packets transmitted, 0 received, +3 errors, 100% packet loss\n"), &mut ping);
-        assert_eq!((ping.received, ping.ok, ping.error.as_str()), (0, false, "no answer"));
+        assert_eq!((ping.received, ping.rtt_ms, ping.ok, ping.error.as_str()), (0, None, false, "no answer"));
         let mut tcp = Tcp::default();
         read_iperf(
             &output("{\"end\":{\"sum_sent\":{\"retransmits\":2},\"sum_received\":{\"bits_per_second\":5e9}}}"),

@@ -71,6 +71,11 @@ pub enum Resource {
         /// Whether it was promiscuous.
         promiscuous: bool,
     },
+    /// A directory made for a socket.
+    Directory {
+        /// Where.
+        path: PathBuf,
+    },
     /// The API's socket.
     Socket {
         /// Where.
@@ -85,6 +90,9 @@ pub struct Header {
     pub pid: u32,
     /// Where it listens.
     pub socket: PathBuf,
+    /// The file it was started from; empty if that has no place, such as a pipe.
+    #[serde(default)]
+    pub file: PathBuf,
     /// The boot it ran in: after a reboot nothing of it is left.
     pub boot: String,
 }
@@ -148,8 +156,8 @@ pub struct Journal {
 
 impl Journal {
     /// Takes the name, undoing what a dead predecessor left.
-    pub fn open(directory: &Path, name: &str, socket: &Path) -> Result<Self, StateError> {
-        let path = file_of(directory, name);
+    pub fn open(directory: &Path, name: &str, (socket, file): (&Path, &Path)) -> Result<Self, StateError> {
+        let (path, from) = (file_of(directory, name), file);
         let fault = |error| StateError::File { path: path.clone(), error };
         DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(fault)?;
         let mut file = lock(&path, name)?;
@@ -157,7 +165,8 @@ impl Journal {
         file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
         // of one that was killed while it wrote
         let _seldom_there = fs::remove_file(successor(&path));
-        let header = Header { pid: std::process::id(), socket: socket.to_owned(), boot: boot() };
+        let (socket, from) = (socket.to_owned(), from.to_owned());
+        let header = Header { pid: std::process::id(), socket, file: from, boot: boot() };
         append(&mut file, &Line::Start(header.clone())).map_err(fault)?;
         Ok(Self { file, path: path.clone(), things: BTreeMap::new(), next: 0, struck: 0, header, cleaned })
     }
@@ -198,8 +207,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Everything is undone: the journal goes too.
+    /// Everything is undone but the directories of the API's socket, which is gone: they and the journal go too.
     pub fn finish(self) {
+        for thing in self.things.values().rev() {
+            if let Resource::Directory { path } = thing {
+                let _in_use_by_others = fs::remove_dir(path);
+            }
+        }
         let _gone = fs::remove_file(&self.path);
     }
 }
@@ -287,6 +301,38 @@ fn read_header(file: &mut File) -> Option<Header> {
 #[must_use]
 pub fn header(directory: &Path, name: &str) -> Option<Header> {
     read_header(&mut File::open(file_of(directory, name)).ok()?)
+}
+
+/// The journals there are: of what switch, and who wrote each.
+#[must_use]
+pub fn all(directory: &Path) -> Vec<(String, Header)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".state")?.to_owned()));
+    let mut all: Vec<_> = names.filter_map(|name| Some((name.clone(), header(directory, &name)?))).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// How a journal spells the file a switch was started from: the same while the file is there and when it is gone.
+#[must_use]
+pub fn origin(file: &Path) -> PathBuf {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => absolute,
+    }
+}
+
+/// The namespaces that the switch `name` has made, with the kernel's numbers of them.
+#[must_use]
+pub fn namespaces(directory: &Path, name: &str) -> Vec<(String, u64)> {
+    let read = File::open(file_of(directory, name)).and_then(|mut file| read(&mut file));
+    let (_, things) = read.unwrap_or_default();
+    let of = |thing| match thing {
+        Resource::Netns { name, number } => Some((name, number)),
+        _ => None,
+    };
+    things.into_iter().filter_map(of).collect()
 }
 
 /// The live process that holds the journal of `name`.

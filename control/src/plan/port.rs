@@ -288,6 +288,9 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Netns {
         }
         return Netns::Node(node.clone());
     }
+    if let Some(netns) = port.netns.as_ref().filter(|netns| netns.starts_with('/')) {
+        return Netns::File(netns.into());
+    }
     if let Some(netns) = &port.netns {
         names::check(netns, &format!("{path}.netns"), 255, check);
         if plan.nodes.contains(netns) {

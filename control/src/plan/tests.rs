@@ -18,6 +18,7 @@ fn machine() -> Machine {
         default_route: names(&["eth0"]),
         free_hugepages: 0,
         memory: 8 << 30,
+        ..Machine::default()
     }
 }
 
@@ -255,4 +256,19 @@ fn a_port_can_be_checked_against_a_running_plan() {
     let many = port("{ kind: veth, domain: lan, queues: 8 }");
     let full = add_port(&plan, "q", &many, &machine()).unwrap_err();
     assert!(full.to_string().contains("memory.frames: the arena of 16384 frames is too small"), "{full}");
+}
+
+#[test]
+fn a_lab_that_overflows_the_neighbour_table_is_warned_of() {
+    let lab = |n: usize| {
+        let line = |i: usize| {
+            format!("  p{i}: {{ kind: tap, node: a, ifname: e{i}, ip: [10.0.0.{}/24], domain: lan }}\n", i + 1)
+        };
+        good(&format!("{HEAD}{}", (0..n).map(line).collect::<String>()))
+    };
+    let machine = |limit| Machine { neighbours: [limit, limit], ..Machine::default() };
+    assert!(warnings(&lab(32), &machine(Some(1024))).is_empty(), "32 × 31 = 992");
+    let said = warnings(&lab(40), &machine(None));
+    assert!(said.len() == 1 && said[0].contains("1560 entries of the IPv4") && said[0].contains("gc_thresh3=4096"));
+    assert!(warnings(&lab(40), &machine(Some(4096))).is_empty());
 }

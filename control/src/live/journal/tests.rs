@@ -12,7 +12,7 @@ impl Scratch {
     }
 
     fn open(&self) -> Result<Journal, StateError> {
-        Journal::open(&self.0, "t", Path::new("/none.sock"))
+        Journal::open(&self.0, "t", (Path::new("/none.sock"), Path::new("/none.yaml")))
     }
 
     /// As SIGKILL leaves it: unlocked, with everything in it.
@@ -38,7 +38,9 @@ fn a_live_switch_is_refused_with_its_pid() {
     let journal = scratch.open().unwrap();
     let error = scratch.open().unwrap_err().to_string();
     assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
-    assert_eq!(header(&scratch.0, "t").unwrap().socket, Path::new("/none.sock"));
+    let header = header(&scratch.0, "t").unwrap();
+    assert_eq!((header.socket.as_path(), header.file.as_path()), (Path::new("/none.sock"), Path::new("/none.yaml")));
+    assert_eq!(all(&scratch.0), [("t".to_owned(), header)]);
     journal.finish();
     scratch.open().unwrap();
 }

@@ -19,6 +19,10 @@ pub(super) fn undo(thing: &Resource) -> Option<String> {
         Resource::Tap { place, name } => wait_for_tap(place, name),
         Resource::Device { .. } => restore(thing),
         Resource::Socket { path } => remove_socket(path),
+        // not if somebody else has put something there
+        Resource::Directory { path } => {
+            std::fs::remove_dir(path).is_ok().then(|| format!("directory {}", path.display()))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::Role;
 use crate::live::journal::Resource;
 use crate::live::vhost::Guest;
 use crate::plan::{Offer, PortPlan};
+use crate::socket::missing_directories;
 use dataplane::pmd::vhost::{RingFaultEvents, Vhost};
 use dataplane::port::DomainId;
 use std::sync::Arc;
@@ -25,6 +26,11 @@ pub(super) fn open(
     let pairs = (0..offer.pairs).map(|pair| Vhost::new(pair, offer.pairs, &fault_events).into()).collect();
     builder.connect(plan, domain, pairs, open)?;
     let Some(id) = open.id else { return Ok(()) };
+    if offer.role == Role::Server {
+        for path in missing_directories(&offer.socket) {
+            builder.record(Resource::Directory { path }, open)?;
+        }
+    }
     let vrings = builder.engine.vring_handle(id, offer.pairs);
     let (guests, name) = (builder.guests.clone(), plan.name.clone());
     // the receiver lives as long as the supervisor, which closes us before

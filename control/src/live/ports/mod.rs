@@ -28,6 +28,7 @@ use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
 use losses::Outside;
 use std::io;
+use std::path::PathBuf;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A port could not be opened.
@@ -111,6 +112,8 @@ pub struct OpenPort {
     pub down: bool,
     /// Its MTU when last looked at.
     pub mtu: Option<u32>,
+    /// The file its namespace is known by and the kernel's number of it, if that can end with a process.
+    pub namespace: Option<(PathBuf, u64)>,
     /// The cable it is an end of.
     pub cable: Option<u64>,
     /// Its guest, present or awaited.
@@ -175,7 +178,8 @@ impl OpenPort {
 
 /// Opens a port, or leaves everything as it was.
 pub fn open(builder: &mut PortBuilder<'_>, plan: &PortPlan, domain: DomainId) -> Result<OpenPort, PortError> {
-    let mut open = OpenPort::default();
+    let namespace = plan.interface().and_then(|(place, _)| netns::passing(place));
+    let mut open = OpenPort { namespace, ..OpenPort::default() };
     let built = match &plan.shape {
         Driver::Tap(netdev) => tap::open(builder, plan, netdev, (domain, &mut open)),
         Driver::Veth(netdev) => veth::open(builder, plan, netdev, (domain, &mut open)),
@@ -227,6 +231,8 @@ fn undo(thing: &Resource) {
         Resource::Tap { .. } | Resource::Netns { .. } => {}
         // it may be gone already: whoever removed it wanted just that
         Resource::Socket { path } => drop(std::fs::remove_file(path)),
+        // not if somebody else has put something there
+        Resource::Directory { path } => drop(std::fs::remove_dir(path)),
     }
 }
 

@@ -307,11 +307,10 @@ impl Switch {
         self.engine.tick();
         self.look_at_taps();
         self.machines.iter_mut().for_each(Vm::look);
-        let ended = |plan: &PortPlan| match plan.interface() {
-            Some((Netns::Pid(pid), _)) => !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-            _ => false,
-        };
-        self.fail_where("the process its interface was given to has ended", |plan, _| ended(plan));
+        let ended = |(file, number): &(PathBuf, u64)| netns::inode(file).ok() != Some(*number);
+        self.fail_where("the process whose namespace its interface was given to has ended", |_, open| {
+            open.namespace.as_ref().is_some_and(ended)
+        });
     }
 
     /// Readable while there are events.
