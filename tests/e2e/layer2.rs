@@ -1,5 +1,6 @@
 //! The examples of layer 2 in configs/, each as it stands, with real kernels at its ends.
 
+mod address;
 mod guards;
 mod macvlan;
 mod mirror;

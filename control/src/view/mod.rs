@@ -422,7 +422,7 @@ pub struct Event {
     pub number: u64,
     /// When, in milliseconds since 1970.
     pub unix_ms: u64,
-    /// moved, pinned, flapping, storm, insecure, address_limit, loop, unblocked, link_down, link_up or suppressed.
+    /// moved, pinned, flapping, storm, insecure, address_limit, loop, unblocked, link_down, link_up, address or suppressed.
     pub kind: String,
     /// Where: the culprit.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -22,10 +22,12 @@ use crate::live::vhost::{Guest, News};
 use crate::net::Netns;
 use crate::plan::{Driver, Netdev, PortPlan};
 use dataplane::engine::{Engine, EngineError, PortSpec};
+use dataplane::eth::MacAddr;
 use dataplane::pmd::af_xdp::{XdpError, XdpPort, XdpProgram};
 use dataplane::pmd::tap::{Carrier, TapError};
 use dataplane::pmd::{Pmd, null::Null};
 use dataplane::port::{DomainId, PortId};
+use dataplane::switch::policy::Role;
 use losses::Outside;
 use std::io;
 use std::path::PathBuf;
@@ -110,6 +112,8 @@ pub struct OpenPort {
     pub interface: Option<(Netns, u32)>,
     /// Whether that was down when last looked at.
     pub down: bool,
+    /// The address of its interface when last looked at.
+    pub mac: Option<MacAddr>,
     /// Its MTU when last looked at.
     pub mtu: Option<u32>,
     /// The file its namespace is known by and the kernel's number of it, if that can end with a process.
@@ -191,6 +195,7 @@ pub fn open(builder: &mut PortBuilder<'_>, plan: &PortPlan, domain: DomainId) ->
             builder.connect(plan, domain, vec![Null::new().into()], &mut open)
         }
     };
+    let built = built.and_then(|()| watch_address(builder, plan, &mut open));
     let built = built.and_then(|()| if plan.policy.enabled { Ok(()) } else { open.set_carrier(false) });
     match built {
         Ok(()) => Ok(open),
@@ -199,6 +204,16 @@ pub fn open(builder: &mut PortBuilder<'_>, plan: &PortPlan, domain: DomainId) ->
             Err(error)
         }
     }
+}
+
+/// A port of a macvlan domain is told when its interface changes the address that it owns.
+fn watch_address(builder: &PortBuilder<'_>, plan: &PortPlan, open: &mut OpenPort) -> Result<(), PortError> {
+    let owns = matches!(plan.policy.role, Role::Macvlan(_) | Role::Host { .. });
+    let place = open.interface.as_ref().map(|(place, _)| place).filter(|place| owns && **place != Netns::Host);
+    if let (Some(place), None) = (place, &open.watch) {
+        open.watch = Some(Watch::start(place, builder.gone)?);
+    }
+    Ok(())
 }
 
 /// Closes a port: frames freed, program off, interface removed or put back as it was.

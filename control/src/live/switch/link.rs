@@ -2,27 +2,53 @@
 
 use super::{PortState, Switch};
 use crate::kernel::monitor::{LinkNews, LinkState};
-use crate::kernel::netlink::Netlink;
+use crate::kernel::netlink::{Link, Netlink};
 use crate::kernel::netns;
 use crate::net::Netns;
+use crate::plan::PortPlan;
+use dataplane::eth::MacAddr;
 use dataplane::port::PortId;
+use dataplane::switch::policy::Role;
 
 impl Switch {
     /// The kernel said something of an interface.
     pub fn link_news(&mut self, news: &LinkNews) {
-        let is_it = |link: &(Netns, u32)| link.0 == news.place && link.1 == news.index;
+        let is_it = |of: &Option<(Netns, u32)>| of.as_ref().is_some_and(|of| of.0 == news.place && of.1 == news.index);
         if news.link == LinkState::Gone {
-            self.fail_where("its interface was deleted", |_, open| open.link.as_ref().is_some_and(is_it));
+            self.fail_where("its interface was deleted", |_, open| is_it(&open.link));
             return;
         }
-        let ours = |state: &PortState| matches!(state, PortState::Open(open) if open.link.as_ref().is_some_and(is_it));
-        let ports: Vec<usize> = (0..self.ports.len()).filter(|at| ours(&self.ports[*at].state)).collect();
-        for at in ports {
+        for at in 0..self.ports.len() {
+            let PortState::Open(open) = &self.ports[at].state else { continue };
+            let (its_link, its_interface) = (is_it(&open.link), is_it(&open.interface));
+            if !its_link && !its_interface {
+                continue;
+            }
             // News may be old when they are read; what counts is how it is now.
-            if let Some((up, mtu)) = now(&news.place, news.index) {
-                self.link_is(at, up, mtu);
+            let Some(link) = now(&news.place, news.index) else { continue };
+            if its_link {
+                self.link_is(at, link.state() == "up", link.mtu);
+            }
+            if let Some(mac) = link.mac.filter(|_| its_interface) {
+                self.address_is(at, mac, &link.name);
             }
         }
+    }
+
+    /// In a macvlan domain a port receives what is for the addresses it owns: its interface may have changed its own.
+    fn address_is(&mut self, at: usize, mac: MacAddr, ifname: &str) {
+        let port = &mut self.ports[at];
+        let PortState::Open(open) = &mut port.state else { return };
+        let changed = open.mac.replace(mac) != Some(mac);
+        let owned = owned(&port.plan);
+        let Some(first) = owned.first().filter(|_| changed && !owned.contains(&mac)) else { return };
+        let (name, mut macs) = (port.plan.name.clone(), port.plan.written.macs.clone());
+        macs.push(mac.to_string());
+        let adds = format!("`pollux port set {name} 'macs={macs:?}'` adds it");
+        let text = format!(
+            "{ifname} of port {name} has the address {mac} instead of {first}, and receives nothing for it; {adds}"
+        );
+        self.note("address", &name, text);
     }
 
     fn link_is(&mut self, at: usize, up: bool, mtu: u32) {
@@ -78,9 +104,16 @@ impl Switch {
     }
 }
 
-/// Whether an interface is up with a carrier, and its MTU.
-fn now(place: &Netns, index: u32) -> Option<(bool, u32)> {
-    let links = netns::inside(place, || Netlink::open().and_then(|netlink| netlink.links())).ok()?.ok()?;
-    let link = links.iter().find(|link| link.index == index)?;
-    Some((link.state() == "up", link.mtu))
+/// The addresses that a port of a macvlan domain owns.
+fn owned(port: &PortPlan) -> &[MacAddr] {
+    match &port.policy.role {
+        Role::Macvlan(device) => &device.macs,
+        Role::Host { macs } => macs,
+        _ => &[],
+    }
+}
+
+/// An interface as it is now.
+fn now(place: &Netns, index: u32) -> Option<Link> {
+    netns::inside(place, || Netlink::open().and_then(|netlink| netlink.link_at(index))).ok()?.ok()?
 }
