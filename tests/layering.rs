@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The same for `control/src`; its leaves name each other freely.
-const CONTROL_LEAVES: &[&str] = &["net", "units", "named", "problem", "socket", "failure"];
+const CONTROL_LEAVES: &[&str] = &["net", "units", "named", "list", "problem", "socket", "failure"];
 
 /// What each group of `control/src` may name besides itself and the leaves.
 const CONTROL_ARROWS: &[(&str, &[&str])] = &[

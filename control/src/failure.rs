@@ -2,6 +2,7 @@
 
 use crate::problem::Problems;
 use std::io;
+use std::path::Path;
 
 /// Exit code: done.
 pub const OK: u8 = 0;
@@ -29,12 +30,32 @@ impl Failure {
         Self { code: FAILED, text: text.into() }
     }
 
+    /// A file or directory cannot be made or written.
+    #[must_use]
+    pub fn unwritable(path: &Path, error: &io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { FAILED };
+        Self { code, text: format!("{}: {error}{}", path.display(), unwritable_hint(error)) }
+    }
+
     /// A system call failed.
     #[must_use]
     pub fn io(what: &str, error: &io::Error) -> Self {
         let denied = error.kind() == io::ErrorKind::PermissionDenied;
         let hint = if denied { "; run as root" } else { "" };
         Self { code: if denied { PERMISSION } else { FAILED }, text: format!("{what}: {error}{hint}") }
+    }
+}
+
+/// What to do about a place that cannot be written.
+#[must_use]
+pub fn unwritable_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run as root",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; pollux keeps its journals, logs and sockets below /run: `mount -t tmpfs tmpfs /run/pollux`, or start the container with `--tmpfs /run`"
+        }
+        io::ErrorKind::StorageFull => "; make room there",
+        _ => "",
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! # The map
 //!
-//! - leaves: [`net`], [`units`], [`named`], [`problem`], [`socket`], [`failure`]
+//! - leaves: [`net`], [`units`], [`named`], [`list`], [`problem`], [`socket`], [`failure`]
 //! - [`config`]: the file as written, and where in it everything stands
 //! - [`kernel`]: netlink, namespaces, news of links, what machine this is
 //! - [`view`]: what the API says, as JSON and for people
@@ -33,6 +33,7 @@ pub mod config;
 pub mod failure;
 pub mod kernel;
 pub mod lab;
+pub mod list;
 pub mod live;
 pub mod named;
 pub mod net;

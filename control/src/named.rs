@@ -76,7 +76,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
         let mut named = Named::default();
         while let Some((name, value)) = map.next_entry::<String, T>()? {
             if named.contains(&name) {
-                return Err(A::Error::custom(format_args!("duplicate key `{name}`")));
+                return Err(A::Error::custom(format_args!("the key `{name}` is here twice; keep one of them")));
             }
             named.0.push((name, value));
         }

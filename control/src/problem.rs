@@ -16,7 +16,7 @@ pub struct SourceLocation {
 }
 
 /// One mistake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Where in the text.
     #[serde(skip)]
@@ -50,8 +50,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All mistakes of one file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// All mistakes of one file, or all warnings about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Problems {
     /// The file as the user named it; empty for the API.
     pub file: String,
@@ -63,6 +63,15 @@ impl Problems {
     /// One mistake.
     pub fn one(file: impl Into<String>, problem: Problem) -> Self {
         Self { file: file.into(), list: vec![problem] }
+    }
+
+    /// As warnings for people, a line each: what is not wrong, but seldom meant.
+    #[must_use]
+    pub fn as_warnings(&self) -> String {
+        if self.list.is_empty() {
+            return String::new();
+        }
+        self.to_string().lines().map(|line| format!("warning: {line}\n")).collect()
     }
 }
 
@@ -130,5 +139,7 @@ mod tests {
         problem.place = SourceLocation { line: 3, column: 9 };
         let all = Problems::one("a.yaml", problem);
         assert_eq!(all.to_string(), "a.yaml:3:9: ports.p2.mtu: 9000 is too much; write 1500 or less");
+        assert_eq!(all.as_warnings(), format!("warning: {all}\n"));
+        assert_eq!(Problems::default().as_warnings(), "");
     }
 }

@@ -10,9 +10,23 @@ use std::time::{Duration, Instant};
 /// How long a killed process may still hold its lock and its socket.
 pub const DYING: Duration = Duration::from_millis(500);
 
+/// Longest path that a unix socket can have (`sun_path`, unix(7)), without its final 0.
+pub const LONGEST: usize = 107;
+
+/// Refuses a path that no socket can have.
+pub fn fits(path: &Path) -> io::Result<()> {
+    let bytes = path.as_os_str().len();
+    if bytes <= LONGEST {
+        return Ok(());
+    }
+    let what = format!("a socket's path has at most {LONGEST} bytes, this one has {bytes}; choose a shorter one");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
 /// Listens at `path`, mode 0660. A socket that answers is somebody's: `taken` is what to say then. One that does not is a
 /// dead one's and is replaced.
 pub fn bind(path: &Path, taken: &'static str) -> io::Result<UnixListener> {
+    fits(path)?;
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }

@@ -26,7 +26,7 @@ impl Span {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = split(text.trim());
         let wrong =
-            || format!("`{text}` is not a duration: write a whole number and a unit, such as 500ms, 300s, 5m or 2h");
+            || format!("`{text}` is not a duration; write a whole number and a unit, such as 500ms, 300s, 5m or 2h");
         let n: u64 = number.parse().map_err(|_| wrong())?;
         let millis = match unit {
             "ms" => Some(n),
@@ -44,7 +44,7 @@ impl Size {
     /// Reads `64k` and the like.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (number, unit) = split(text.trim());
-        let wrong = || format!("`{text}` is not a size: write a whole number, with k, M or G behind it if you like");
+        let wrong = || format!("`{text}` is not a size; write a whole number, with k, M or G behind it if you like");
         let n: u64 = number.parse().map_err(|_| wrong())?;
         let shift = match unit {
             "" => 0,
@@ -127,7 +127,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(ms|s|m|h)$|^0$", "maximum": 0 })
+        json_schema!({ "title": "a time with its unit", "examples": ["300s"], "type": ["string", "integer"], "pattern": "^[0-9]+ *(ms|s|m|h)$|^0$", "maximum": 0 })
     }
 }
 
@@ -141,7 +141,7 @@ impl JsonSchema for Size {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+ *([kK]i?|[mM]i?|[gG]i?)?$" })
+        json_schema!({ "title": "a size such as 64k", "examples": ["64k"], "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+ *([kK]i?|[mM]i?|[gG]i?)?$" })
     }
 }
 

@@ -137,3 +137,55 @@ fn help_and_version_are_answers() {
         assert_eq!((code(&output), output.stderr.len()), (0, 0));
     }
 }
+
+fn piped(args: &[&str], text: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pollux"));
+    let piped = command.args(args).env_remove("POLLUX_SOCKET").stdin(std::process::Stdio::piped());
+    let mut child = piped.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    for name in ["-", "/dev/stdin"] {
+        let output = piped(&["check", name], "name: t\nports: {}\n");
+        assert_eq!(code(&output), 0, "{name}: {}", stderr(&output));
+    }
+    let output = piped(&["check", "-"], "name: t\nport: {}\n");
+    assert!(stderr(&output).starts_with("-:2:1: port: unknown key `port`"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_warning_is_said_and_is_no_error() {
+    let text = "name: t\ndomains: { lan: {} }\nnodes: { a: {}, b: {} }\nports:\n  a: { kind: tap, node: a, domain: lan, ip: 10.9.0.1/24 }\n  b: { kind: tap, node: b, domain: lan, ip: 10.8.0.1/24 }\n";
+    let output = piped(&["check", "-"], text);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stderr(&output).starts_with("warning: -:5:45: ports.a.ip: no other port"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_empty_variable_names_no_socket() {
+    let with = |path: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pollux"));
+        command.arg("status").env("POLLUX_SOCKET", path).output().unwrap()
+    };
+    assert!(code(&with("")) != 2, "{}", stderr(&with("")));
+    assert!(stderr(&with("/nonexistent.sock")).contains("no daemon at /nonexistent.sock"));
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_called_so() {
+    let path = format!("/run/{}", "d".repeat(120));
+    let output = pollux(&["--socket", &path, "status"]);
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("at most 107 bytes, this one has 125"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_lab_is_taken_down_in_the_words_of_other_tools() {
+    let file = Temp::new("words.yaml", "name: plxt-never-ran\n");
+    for verb in ["destroy", "stop"] {
+        assert_eq!(code(&pollux(&["lab", verb, file.path()])), 0, "{verb}");
+    }
+}

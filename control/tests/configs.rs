@@ -13,17 +13,8 @@ fn configs() -> PathBuf {
 fn machine() -> Machine {
     let devices = ["lo", "eth0", "ens3"].map(str::to_owned).into();
     let default_route = ["eth0".to_owned()].into();
-    let (mtus, queues) = ([].into(), [].into());
-    Machine {
-        cores: vec![0, 1],
-        mtus,
-        queues,
-        devices,
-        default_route,
-        free_hugepages: 64,
-        memory: 8 << 30,
-        ..Machine::default()
-    }
+    let (cores, free_hugepages, memory) = (vec![0, 1], 64, 8 << 30);
+    Machine { cores, devices, default_route, free_hugepages, memory, ..Machine::default() }
 }
 
 fn read(name: &str) -> Document {

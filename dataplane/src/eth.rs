@@ -56,9 +56,9 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// Text that is not six hexadecimal octets.
+/// Text that is not six groups of two hexadecimal digits, all joined by colons or all by dashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a MAC address; write six octets such as 02:00:00:00:00:01")]
+#[error("not a MAC address; write six groups of two hexadecimal digits, such as 02:00:00:00:00:01")]
 pub struct ParseMacError;
 
 impl FromStr for MacAddr {
@@ -66,9 +66,10 @@ impl FromStr for MacAddr {
 
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
         let mut octets = [0; 6];
-        let mut parts = text.split([':', '-']);
+        let mut parts = text.split(if text.contains('-') { '-' } else { ':' });
         for octet in &mut octets {
-            let part = parts.next().filter(|p| (1..=2).contains(&p.len()));
+            let two_digits = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let part = parts.next().filter(two_digits);
             *octet = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or(ParseMacError)?;
         }
         match parts.next() {
@@ -177,7 +178,11 @@ mod tests {
         let mac: MacAddr = "02:00:5e:10:00:fF".parse().unwrap();
         assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
         assert_eq!(MacAddr::from_u64(mac.to_u64()), mac);
+        assert_eq!("02-00-5E-10-00-FF".parse(), Ok(mac));
         for bad in ["", "02", "02:00:00:00:00", "02:00:00:00:00:00:00", "02:00:00:00:00:0g", "002:0:0:0:0:0"] {
+            assert_eq!(bad.parse::<MacAddr>(), Err(ParseMacError), "{bad:?}");
+        }
+        for bad in ["+2:00:00:00:00:01", "2:0:0:0:0:1", "02:00:00-00:00:01", " 2:00:00:00:00:01", "02005e1000ff"] {
             assert_eq!(bad.parse::<MacAddr>(), Err(ParseMacError), "{bad:?}");
         }
     }

@@ -98,6 +98,24 @@ const FILES: &[(&str, &str, usize, &[&str])] = &[
         &["ports.a.ip.0", "10.0.0.300/24", "; "],
     ),
     (
+        "IPv6 on a small MTU",
+        "name: plxt-x\ndomains: { lan: { mtu: 1279 } }\nports:\n  a: { kind: tap, domain: lan, ip: [\"fd00::1/64\"] }\n",
+        4,
+        &["ports.a.ip.0", "1280"],
+    ),
+    (
+        "a name of the kernel's",
+        "name: plxt-x\ndomains: { lan: {} }\nports:\n  a: { kind: tap, domain: lan, ifname: all }\n",
+        4,
+        &["ports.a.ifname", "`all`", "eth0"],
+    ),
+    (
+        "one socket by two paths",
+        "name: plxt-x\ndomains: { lan: {} }\nports:\n  a: { kind: vhost-user, domain: lan, socket: /run/x.sock }\n  b: { kind: vhost-user, domain: lan, socket: /run/../run/x.sock }\n",
+        5,
+        &["ports.b.socket", "`a`"],
+    ),
+    (
         "no MAC",
         "name: plxt-x\ndomains: { lan: {} }\nports:\n  a: { kind: tap, domain: lan, mac: \"01:00:5e:00:00:01\" }\n",
         4,
@@ -232,7 +250,7 @@ fn a_namespace_of_somebody_else_is_not_touched() {
         run(&["ip", "-n", &node("t2"), "link", "add", "precious", "type", "bridge"]);
         let before = Traces::now();
         let lab = Lab::new(&lan("plxt-foreign", &FOUR));
-        refused("node exists", &pollux(&["lab", "up", &lab.file]), 1, &["nodes.plxt-t2", "plxt-t2", "ip netns del"]);
+        refused("node exists", &pollux(&["lab", "up", &lab.file]), 1, &["nodes.plxt-t2", "plxt-t2", "rename the node"]);
         before.gone();
         pollux(&["lab", "down", &lab.file]).ok();
         assert!(run(&["ip", "-n", &node("t2"), "-o", "link"]).contains("precious"));

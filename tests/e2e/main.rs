@@ -30,5 +30,6 @@ mod namespaces;
 mod offloads;
 mod queues;
 mod shapes;
+mod surroundings;
 mod traffic;
 mod vlan;

@@ -117,6 +117,7 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(bool, Bytes), ClientError> {
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        crate::socket::fits(&self.socket).map_err(|error| self.unconnected(error))?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unconnected(error))?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // ends with the connection; its errors reach the request too

@@ -6,7 +6,7 @@
 pub mod client;
 pub mod supervisor;
 
-use crate::config::Port;
+use crate::config::{Port, document};
 use crate::live::switch::Switch;
 use crate::problem::{Problem, Problems};
 use crate::view::{Done, Fault, FlushAddresses, Flushed, PinAddress, Stats, Stopped, UnpinAddress, VERSION};
@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use dataplane::eth::MacAddr;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -112,20 +114,22 @@ impl From<Problems> for Refusal {
 /// A JSON body; what is wrong with it is said in our words, as JSON.
 struct Body<T>(T);
 
-impl<S: Send + Sync, T> FromRequest<S> for Body<T>
-where
-    Json<T>: FromRequest<S, Rejection = JsonRejection>,
-{
+impl<S: Send + Sync, T: DeserializeOwned + JsonSchema> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Refusal> {
-        match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let remedy = "send a JSON object with `content-type: application/json`";
-                Err(refusal(rejection.status(), Problem::new("", rejection.body_text(), remedy)))
-            }
-        }
+        let no_json = |rejection: JsonRejection| {
+            let what = match &rejection {
+                JsonRejection::MissingJsonContentType(_) => "the body is not declared as JSON",
+                JsonRejection::BytesRejection(_) => "the body could not be read, or is longer than 64 KiB",
+                _ => "the body is not JSON",
+            };
+            let remedy = "send a JSON object with `content-type: application/json`";
+            refusal(rejection.status(), Problem::new("", what, remedy))
+        };
+        let Json(value) = Json::from_request(request, state).await.map_err(no_json)?;
+        let read = document::from_json("", &value);
+        read.map(Self).map_err(|problem| refusal(StatusCode::BAD_REQUEST, problem))
     }
 }
 
@@ -170,9 +174,7 @@ fn named_port(mut body: serde_json::Value) -> Result<(String, Port), Problem> {
     let Some(serde_json::Value::String(name)) = object.remove("name") else {
         return Err(Problem::new("name", "the port has no name", "add `\"name\": \"…\"`"));
     };
-    let path = format!("ports.{name}");
-    let port = serde_json::from_value(body)
-        .map_err(|error| Problem::new(path, error.to_string(), "write it as in the file"))?;
+    let port = document::from_json(&format!("ports.{name}"), &body)?;
     Ok((name, port))
 }
 

@@ -6,8 +6,9 @@ use crate::api::client::Client;
 use crate::api::supervisor;
 use crate::cli::{Cli, Command, DEFAULT_SOCKET, Json, Lab, Run};
 use crate::config;
-use crate::config::document::{self, Document};
+use crate::config::document::{self, Document, STDIN};
 use crate::failure::{Failure, OK, PERMISSION, UNREACHABLE};
+use crate::kernel::limits;
 use crate::kernel::machine::Machine;
 use crate::lab;
 use crate::live::journal;
@@ -34,7 +35,8 @@ pub fn main(cli: Cli) -> u8 {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let socket = cli.socket.as_deref();
+    let socket = cli.named_socket();
+    let socket = socket.as_deref();
     let client = Client::new(socket.unwrap_or(Path::new(DEFAULT_SOCKET)));
     match cli.command {
         Command::Run(run) => start(&run, socket),
@@ -77,22 +79,20 @@ fn show<T: Serialize + DeserializeOwned>(
     if json.json { print_json(&answer) } else { print(&text(&answer)) }
 }
 
-/// What is no mistake in the file, but will not work well on this machine.
-fn warn(file: &str, plan: &Plan) {
-    for warning in plan::warnings(plan, &Machine::here()) {
-        eprintln!("{file}: warning: {warning}");
-    }
+fn load(file: &str) -> Result<(Document, Plan), Failure> {
+    planned(file, &document::read(file)?)
 }
 
-fn load(file: &str) -> Result<(Document, Plan), Failure> {
-    let document = document::load(file)?;
+/// Checks a text that was read from `file`.
+fn planned(file: &str, text: &str) -> Result<(Document, Plan), Failure> {
+    let document = document::parse(file, text)?;
     let plan = plan::plan(&document, &Machine::here())?;
     Ok((document, plan))
 }
 
 fn check(file: &str) -> Result<(), Failure> {
     let (_, plan) = load(file)?;
-    warn(file, &plan);
+    eprint!("{}", plan.warnings.as_warnings());
     print(&format!(
         "{file}: ok: switch `{}`, {} ports in {} domains, workers on cores {:?}, {} frames ({} MiB)\n",
         plan.name,
@@ -111,6 +111,9 @@ fn start(run: &Run, socket: Option<&Path>) -> Result<(), Failure> {
         // fails only for a process that leads a group already, which is as good
         let _ = nix::unistd::setsid();
     }
+    if let Err(error) = limits::raise_open_files() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     let result = serve(run, socket.unwrap_or(Path::new(DEFAULT_SOCKET)));
     if let (true, Err(failure)) = (run.detached, &result) {
         // nobody listens any more once "ready" was said
@@ -120,7 +123,8 @@ fn start(run: &Run, socket: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn serve(run: &Run, socket: &Path) -> Result<(), Failure> {
-    let (document, plan) = load(&run.config)?;
+    let text = document::read(if run.detached { STDIN } else { &run.config })?;
+    let (document, plan) = planned(&run.config, &text)?;
     if let Some(text) = privilege::missing(&plan) {
         return Err(Failure { code: PERMISSION, text });
     }
@@ -199,12 +203,14 @@ fn in_lab(lab: Lab, socket: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn up(file: &str, socket: &Path) -> Result<(), Failure> {
-    let (_, plan) = load(file)?;
+    // once: it may be a pipe
+    let text = document::read(file)?;
+    let (_, plan) = planned(file, &text)?;
     if let Some(text) = privilege::missing(&plan) {
         return Err(Failure { code: PERMISSION, text });
     }
-    warn(file, &plan);
-    lab::up(file, &plan, socket)?;
+    eprint!("{}", plan.warnings.as_warnings());
+    lab::up((file, &text), &plan, socket)?;
     lab::booted(&plan, socket)?;
     print(&format!(
         "lab `{}` is up: {} nodes, {} ports; log in {}\n",
@@ -255,6 +261,9 @@ fn down(which: Option<&str>, socket: Option<&Path>) -> Result<(), Failure> {
         None => lab::which::listening(socket.unwrap_or(Path::new(DEFAULT_SOCKET)))?,
     };
     let down = lab::down(&name)?;
+    if let Some(killed) = &down.killed {
+        eprintln!("{killed}");
+    }
     for cleaned in &down.cleaned {
         eprintln!("removed what a dead switch had left: {cleaned}");
     }

@@ -20,12 +20,21 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon not reachable, 4 permission";
 #[derive(Debug, Parser)]
 #[command(name = "pollux", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
-    /// Socket of the daemon [default: /run/pollux/pollux.sock, for `lab` that of the lab]
-    #[arg(long, global = true, env = "POLLUX_SOCKET", value_name = "PATH")]
+    /// Socket of the daemon [env: POLLUX_SOCKET] [default: /run/pollux/pollux.sock, for `lab` that of the lab]
+    #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The socket that `--socket` or the environment names; an empty variable names none.
+    #[must_use]
+    pub fn named_socket(&self) -> Option<PathBuf> {
+        let of_environment = || std::env::var_os("POLLUX_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.socket.clone().or_else(of_environment)
+    }
 }
 
 /// What to do.
@@ -35,14 +44,14 @@ pub enum Command {
     Run(Run),
     /// Say what is wrong with a file; needs no privileges and changes nothing
     Check {
-        /// The configuration
+        /// The configuration; `-` is standard input
         file: String,
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// What runs, since when, on what memory and cores
     Status(Json),
-    /// Ports, their link and what drives them; of one port all there is to say
+    /// Ports, their link and what drives them; with a name, all about that port
     Ports {
         /// Only this port
         name: Option<String>,
@@ -63,7 +72,7 @@ pub enum Command {
     Stats(Json),
     /// What guards and the forwarding table noticed
     Events(Json),
-    /// Multicast groups that snooping knows, and who has asked for them
+    /// Multicast groups that snooping knows, and the ports that joined them
     Groups(Json),
     /// Change a domain of the running switch
     #[command(subcommand)]
@@ -79,15 +88,16 @@ pub enum Command {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The configuration
+    /// The configuration; `-` is standard input
     #[arg(short, long = "config", value_name = "FILE")]
     pub config: String,
-    /// Set by `lab up` for its background half: own session, "ready" or the error on standard output
+    /// Set by `lab up` for its background half: the text of FILE on standard input, own session, "ready" or the error on
+    /// standard output
     #[arg(long, hide = true)]
     pub detached: bool,
 }
 
-/// Output of a question.
+/// How the answer is printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Json {
     /// JSON instead of a table
@@ -203,8 +213,9 @@ pub enum PortChange {
 #[derive(Debug, Subcommand)]
 pub enum Lab {
     /// Make the namespaces, switch in the background; returns when every port is up
+    #[command(aliases = ["deploy", "start"])]
     Up {
-        /// The configuration
+        /// The configuration; `-` is standard input
         file: String,
         /// Stay in the foreground
         #[arg(long)]
@@ -212,7 +223,7 @@ pub enum Lab {
     },
     /// Ping every ordered pair of nodes; with --tcp run iperf3 between every ordered pair of port kinds
     Test {
-        /// The configuration
+        /// The configuration; `-` is standard input
         file: String,
         /// Also TCP
         #[arg(long)]
@@ -222,6 +233,7 @@ pub enum Lab {
         json: Json,
     },
     /// Stop the switch and remove everything it made; fine if it is down already
+    #[command(aliases = ["destroy", "stop"])]
     Down {
         /// The configuration, whatever became of it, or the name of the lab [default: the lab that listens at --socket]
         #[arg(value_name = "FILE|NAME")]

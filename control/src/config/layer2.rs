@@ -1,11 +1,13 @@
-//! What layer 2 can be asked for, as written: macvlan modes, flooding, control protocols, guards, snooping, mirrors.
+//! Layer 2 features as written in the file: macvlan modes, flooding, control protocols, guards, snooping, mirrors.
 
 use super::vlan::VidRange;
+use crate::list::List;
 use crate::named::Named;
 use crate::units::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -13,19 +15,19 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Macvlan {
-    /// Talks to the wire only; broadcasts of its own that come back reach no neighbour.
+    /// Talks to the uplink only. Its own broadcasts, sent back by the uplink, reach no other port.
     Private,
-    /// Talks to the wire; a switch there that sends frames back (reflective relay) joins the neighbours.
+    /// Talks to the uplink. A switch there that sends frames back (reflective relay) connects the ports.
     Vepa,
-    /// Talks to the other bridge ports directly, to everybody else by the wire.
+    /// Talks to other bridge ports directly, to all others by the uplink.
     Bridge,
-    /// The only port of its domain: everything from the wire is its own, whatever the address.
+    /// The only port of its domain; it receives every frame from the uplink, whatever the address.
     Passthru,
-    /// Receives what the stations in `sources` send, whatever the destination.
+    /// Receives the frames of the stations in `sources`, whatever their destination.
     Source,
 }
 
-/// What is sent to a port though nobody knows that it is for it; all on unless switched off.
+/// Which kinds of flooded frames leave by a port. All do unless switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Flood {
@@ -63,34 +65,39 @@ pub enum Action {
     Observe,
 }
 
-/// Frames per second that a port may have copied to everybody.
+/// Storm control: flooded frames per second that a port may send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Storm {
     /// Broadcast frames per second.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub broadcast: Option<u32>,
     /// Multicast frames per second.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub multicast: Option<u32>,
     /// Frames per second to unknown unicast addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub unknown_unicast: Option<u32>,
     /// Frames at once. Default: as many as in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 2000)]
     pub burst: Option<u32>,
-    /// What happens to the rest.
+    /// What happens to the frames beyond the limit.
     #[serde(default)]
     pub action: Action,
 }
 
-/// Who may send from a port.
+/// Source addresses that a port accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortSecurity {
     /// The source addresses allowed. Default: the port's own `mac`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub macs: Vec<String>,
+    #[serde(default, skip_serializing_if = "List::is_empty")]
+    #[schemars(example = ["02:00:00:00:00:01"])]
+    pub macs: List<String>,
     /// What happens to frames from others.
     #[serde(default)]
     pub action: Action,
@@ -100,51 +107,58 @@ pub struct PortSecurity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Guards {
-    /// Addresses that move to and fro between ports.
+    /// MAC flapping: addresses that keep moving between ports.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = json!({ "allowed": 5 }))]
     pub moves: Option<Moves>,
-    /// Loops, found by probe frames that come home.
+    /// Loops, found by probe frames that come back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = json!({ "interval": "2s" }))]
     pub loops: Option<Loops>,
 }
 
-/// An address that moves more often than that stays where it is for a while.
+/// An address that moves too often is held at its port for a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moves {
     /// Moves allowed. Default 5.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 5)]
     pub allowed: Option<u32>,
     /// Within this time. Default 10s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"10s")]
     pub within: Option<Span>,
-    /// For so long it then stays. Default 60s.
+    /// How long it is held. Default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"60s")]
     pub hold: Option<Span>,
-    /// drop: what it sends from elsewhere meanwhile is dropped.
+    /// drop: frames it sends from other ports meanwhile are dropped.
     #[serde(default)]
     pub action: Action,
 }
 
-/// Each port sends a probe now and then; one where a probe comes home is blocked for a while.
+/// Each port sends probes; a port that receives a probe of this switch is blocked for a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Loops {
     /// Time between probes. Default 2s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"2s")]
     pub interval: Option<Span>,
-    /// For so long the port takes and sends nothing. Default 60s.
+    /// How long the port is blocked. Default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"60s")]
     pub block: Option<Span>,
     /// drop: the port is blocked.
     #[serde(default)]
     pub action: Action,
 }
 
-/// IGMP and MLD snooping; `snooping: true` takes the times of the RFCs.
+/// IGMP and MLD snooping. `snooping: true` uses the times of the RFCs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snooping {
-    /// Whether.
+    /// Whether it is on.
     pub on: bool,
     /// How long a report keeps a port in its group.
     pub membership: Option<Span>,
@@ -157,8 +171,10 @@ pub struct Snooping {
 #[serde(deny_unknown_fields)]
 struct SnoopingTimes {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"260s")]
     membership: Option<Span>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"255s")]
     querier: Option<Span>,
 }
 
@@ -205,7 +221,7 @@ impl JsonSchema for Snooping {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let times = SnoopingTimes::json_schema(generator);
-        json_schema!({ "anyOf": [{ "type": "boolean" }, times] })
+        json_schema!({ "title": "true, false, or times", "anyOf": [{ "type": "boolean" }, times] })
     }
 }
 
@@ -233,7 +249,7 @@ impl<'de> Visitor<'de> for ProtocolWords {
         match text {
             "transparent" => Ok(ControlProtocols::Transparent),
             "ieee" => Ok(ControlProtocols::Ieee),
-            _ => Err(E::custom(format_args!("`{text}` is none of transparent, ieee, and a list such as [lacp, lldp]"))),
+            name => Ok(ControlProtocols::List(vec![name.to_owned()])),
         }
     }
 
@@ -272,29 +288,35 @@ impl JsonSchema for ControlProtocols {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "enum": ["transparent", "ieee"] },
-            { "type": "array", "items": { "type": "string" } }
+        json_schema!({ "title": "transparent, ieee, or a list of protocols", "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string", "examples": ["lacp"] } }
         ] })
     }
 }
 
-/// Copies of what passes some ports or VLANs, to one port.
+/// A mirror: frames of some ports or VLANs, copied to one port.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = json!({ "to": "tap9", "ports": ["h1"] }))]
 pub struct Mirror {
-    /// The port copies go to; it gets nothing else, and what it sends is dropped.
+    /// The port that receives the copies. It receives nothing else, and frames it sends are dropped.
+    #[schemars(example = &"tap9")]
     pub to: String,
-    /// Ports of which both directions are copied.
+    /// Ports whose frames are copied in both directions.
     #[serde(default)]
-    pub ports: Vec<String>,
-    /// Ports of which what comes in is copied.
+    #[schemars(example = ["h1"])]
+    pub ports: List<String>,
+    /// Ports whose received frames are copied.
     #[serde(default)]
-    pub rx: Vec<String>,
-    /// Ports of which what leaves is copied.
+    #[schemars(example = ["h1"])]
+    pub rx: List<String>,
+    /// Ports whose sent frames are copied.
     #[serde(default)]
-    pub tx: Vec<String>,
-    /// VLANs by domain, of which what comes in is copied.
+    #[schemars(example = ["h1"])]
+    pub tx: List<String>,
+    /// VLANs by domain, whose received frames are copied.
     #[serde(default)]
-    pub vlans: Named<Vec<VidRange>>,
+    #[schemars(example = json!({ "lan": [10] }))]
+    pub vlans: Named<List<VidRange>>,
 }

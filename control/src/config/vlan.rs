@@ -1,8 +1,10 @@
 //! VLANs as written: `{ access: 10 }`, `{ trunk: [10, 20-29], native: 1 }`, `{ tunnel: 100 }`, `{ map: { 10: 110 } }`.
 
+use crate::list::List;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,31 +12,38 @@ use std::fmt;
 /// VLANs of a port; one of `access`, `trunk`, `tunnel` and `map`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = json!({ "access": 10 }))]
 pub struct Vlan {
-    /// In this one VLAN, without tags outside.
+    /// One VLAN, without tags on the port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094), example = 10)]
     pub access: Option<u16>,
-    /// In these VLANs, with tags.
+    /// These VLANs, with tags on the port.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trunk: Option<Vec<VidRange>>,
-    /// Of a trunk: the VLAN whose frames have no tag; one of its list.
+    #[schemars(example = json!([10, "20-29"]))]
+    pub trunk: Option<List<VidRange>>,
+    /// Of a trunk: its VLAN whose frames have no tag on the port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094), example = 10)]
     pub native: Option<u16>,
-    /// Customer side of a provider bridge (QinQ): whatever tags a frame has, it travels inside of this VLAN (802.1ad).
+    /// Customer port of a provider bridge (QinQ): frames, tagged or not, travel inside this VLAN (802.1ad).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094), example = 100)]
     pub tunnel: Option<u16>,
-    /// A trunk whose VLANs have other numbers outside: outside to inside.
+    /// A trunk with VLAN translation: the number on the port to the number in the switch.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = json!({ "10": 110 }))]
     pub map: Option<BTreeMap<u16, u16>>,
-    /// Priority (0 to 7) of every frame that comes in here. Default: the one it has.
+    /// Priority (0 to 7) given to every frame that comes in here. Default: the frame's own.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 7), example = 5)]
     pub pcp: Option<u8>,
-    /// The tag that counts. Default: 802.1Q; with `tunnel` 802.1ad.
+    /// The type of tag the port uses. Default: 802.1Q; with `tunnel` 802.1ad.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
 }
 
-/// Which tag counts; one of the other kind is data.
+/// The type of tag a port uses; a tag of the other type is data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize, JsonSchema)]
 pub enum Protocol {
     /// Customers' tags, EtherType 0x8100.
@@ -82,7 +91,7 @@ impl Visitor<'_> for RangeText {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<VidRange, E> {
         let wrong =
-            || E::custom(format_args!("`{text}` is no VLAN: write a number such as 10, or a range such as 20-29"));
+            || E::custom(format_args!("`{text}` is no VLAN; write a number such as 10, or a range such as 20-29"));
         VidRange::parse(text).ok_or_else(wrong)
     }
 }
@@ -109,6 +118,6 @@ impl JsonSchema for VidRange {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "minimum": 1, "maximum": 4094, "pattern": "^[0-9]+ *(- *[0-9]+)?$" })
+        json_schema!({ "title": "a VLAN or a range of them", "examples": [10], "type": ["integer", "string"], "minimum": 1, "maximum": 4094, "pattern": "^[0-9]+ *(- *[0-9]+)?$" })
     }
 }

@@ -1,5 +1,6 @@
 //! What this machine offers: cores, interfaces, huge pages. Read once, before the plan, without privileges.
 
+use super::limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -22,6 +23,12 @@ pub struct Machine {
     pub memory: u64,
     /// Entries that the neighbour tables of IPv4 and IPv6 hold, if this namespace shows it.
     pub neighbours: [Option<u64>; 2],
+    /// Bytes of memory that the control group may still take, if it has a limit.
+    pub group_memory: Option<u64>,
+    /// Huge pages of 2 MiB that the control group may still take, if it has a limit.
+    pub group_hugepages: Option<u64>,
+    /// Bytes that may be locked, if there is a limit.
+    pub locked_memory: Option<u64>,
 }
 
 impl Machine {
@@ -39,6 +46,9 @@ impl Machine {
             free_hugepages: free_hugepages(),
             memory: available_memory(),
             neighbours: ["ipv4", "ipv6"].map(neighbours),
+            group_memory: limits::memory(),
+            group_hugepages: limits::huge_pages(),
+            locked_memory: limits::locked_memory(),
         }
     }
 }

@@ -7,7 +7,10 @@ use crate::net::IpNet;
 use dataplane::eth::MacAddr;
 use futures::stream::TryStreamExt;
 use rtnetlink::packet_route::address::AddressFlags;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
+};
 use rtnetlink::{Error, Handle, LinkGetRequest, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::fs::{self, File};
 use std::io;
@@ -222,6 +225,14 @@ impl Netlink {
         self.runtime.block_on(request).map_err(failed(format!("changing interface {index} ({change:?})")))
     }
 
+    /// Keeps an interface from giving itself an IPv6 address, without which it says nothing.
+    pub fn without_ipv6_address(&self, index: u32) -> Result<(), NetlinkError> {
+        let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+        let message = LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![none]));
+        let request = self.handle.link().change(message.build()).execute();
+        self.runtime.block_on(request).map_err(failed(format!("silencing interface {index}")))
+    }
+
     /// Gives an interface an address, usable at once (no duplicate address detection).
     pub fn add_address(&self, index: u32, net: IpNet) -> Result<(), NetlinkError> {
         let mut request = self.handle.address().add(index, net.addr, net.prefix);
@@ -271,6 +282,13 @@ pub fn announce_addresses(ifname: &str) {
     for setting in [format!("ipv4/conf/{ifname}/arp_notify"), format!("ipv6/conf/{ifname}/ndisc_notify")] {
         let _best_effort = fs::write(format!("/proc/sys/net/{setting}"), "1");
     }
+}
+
+/// Whether IPv6 is switched off for `ifname` in the calling thread's namespace; `None` for a kernel without IPv6.
+#[must_use]
+pub fn ipv6_is_off(ifname: &str) -> Option<bool> {
+    let text = fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6")).ok()?;
+    Some(text.trim() != "0")
 }
 
 #[cfg(test)]

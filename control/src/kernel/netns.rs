@@ -28,7 +28,7 @@ pub enum NetnsError {
     #[error("{0} does not exist; make it first (`ip netns add NAME`), or name another")]
     Missing(Netns),
     /// Somebody else's namespace has the name.
-    #[error("a namespace named {0} exists and is not ours; `ip netns del {0}` removes it, or rename the node")]
+    #[error("there is a namespace `{0}` already; rename the node")]
     Taken(String),
     /// The kernel refused.
     #[error("{step} failed: {error}{}", hint(error))]

@@ -13,6 +13,7 @@ pub use trial::{Report, run as test};
 
 use crate::api::client::Client;
 use crate::failure::Failure;
+use crate::kernel::limits;
 use crate::live::journal::{self, DIRECTORY};
 use crate::live::switch::console;
 use crate::plan::{Driver, Plan, PortPlan};
@@ -20,8 +21,9 @@ use crate::view::{Ports, Status, Stopped};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{DirBuilder, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -37,24 +39,33 @@ const BOOTING: Duration = Duration::from_secs(120);
 /// How often one looks whether it has.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Starts the switch in the background; returns when every port is up.
-pub fn up(file: &str, plan: &Plan, socket: &Path) -> Result<(), Failure> {
+/// Starts the switch in the background with the text of a file; returns when every port is up.
+pub fn up((file, text): (&str, &str), plan: &Plan, socket: &Path) -> Result<(), Failure> {
     let log = log_file(&plan.name);
     let new_log = !log.exists();
-    let mut child = spawn(file, socket, &log).map_err(|error| Failure::io("starting the switch", &error))?;
+    let killed_before = limits::oom_kills();
+    let mut child = spawn(file, socket, &log)?;
+    if let Some(mut input) = child.stdin.take() {
+        // a switch that ends before it has read says why
+        let _ = input.write_all(text.as_bytes());
+    }
     let words = hear(&mut child).map_err(|error| Failure::io("listening to the switch", &error))?;
     if words.last().is_some_and(|line| line == READY) {
         return Ok(());
     }
-    let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-    let said = if words.is_empty() {
-        format!("the switch ended without a word; see {}", log.display())
-    } else {
-        if new_log {
-            // it says no more than these words; one that was there before is a running switch's
-            let _ = std::fs::remove_file(&log);
+    if !words.is_empty() && new_log {
+        // it says no more than these words; one that was there before is a running switch's
+        let _ = std::fs::remove_file(&log);
+    }
+    let status = child.wait().ok();
+    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    let said = match status.and_then(|status| status.signal()) {
+        _ if !words.is_empty() => words.join("\n"),
+        Some(nix::libc::SIGKILL) => {
+            killed(killed_before).unwrap_or_else(|| "the switch was killed by SIGKILL".to_owned())
         }
-        words.join("\n")
+        Some(signal) => format!("the switch was killed by signal {signal}; see {}", log.display()),
+        None => format!("the switch ended without a word; see {}", log.display()),
     };
     Err(Failure { code: code.filter(|code| *code != 0).unwrap_or(crate::failure::FAILED), text: said })
 }
@@ -86,15 +97,20 @@ pub fn log_file(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{name}.log"))
 }
 
-fn spawn(file: &str, socket: &Path, log: &Path) -> io::Result<Child> {
-    DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY)?;
-    Command::new(std::env::current_exe()?)
+fn spawn(file: &str, socket: &Path, log: &Path) -> Result<Child, Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY);
+    made.map_err(|error| Failure::unwritable(Path::new(DIRECTORY), &error))?;
+    let opened = File::options().create(true).append(true).open(log);
+    let log_file = opened.map_err(|error| Failure::unwritable(log, &error))?;
+    let failed = |error: io::Error| Failure::io("starting the switch", &error);
+    Command::new(std::env::current_exe().map_err(failed)?)
         .args(["run", "--detached", "-c", file, "--socket"])
         .arg(socket)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(File::options().create(true).append(true).open(log)?)
+        .stderr(log_file)
         .spawn()
+        .map_err(failed)
 }
 
 /// Lines up to "ready" or the end.
@@ -110,6 +126,13 @@ fn hear(child: &mut Child) -> io::Result<Vec<String>> {
     Ok(words)
 }
 
+/// Says that a switch which was killed was so for want of memory, if the kernel has done that since.
+fn killed(before: Option<u64>) -> Option<String> {
+    let since = limits::oom_kills()?.saturating_sub(before?);
+    let what = "the switch was killed, and the kernel says for want of memory (OOM)";
+    (since > 0).then(|| format!("{what}; lower `memory.frames`, or raise the limit of its control group (memory.max)"))
+}
+
 /// What `down` found and did.
 #[derive(Debug, Default)]
 pub struct Down {
@@ -119,6 +142,8 @@ pub struct Down {
     pub cleaned: Vec<String>,
     /// Processes in its nodes, which go on.
     pub left: Vec<Process>,
+    /// Why the switch was dead, if that is known.
+    pub killed: Option<String>,
 }
 
 /// Stops the switch `name` and waits until it is gone; cleans up after it if it was dead. Idempotent. Which daemon that is the
@@ -127,9 +152,9 @@ pub fn down(name: &str) -> Result<Down, Failure> {
     let directory = Path::new(DIRECTORY);
     let Some(header) = journal::header(directory, name) else { return Ok(Down::default()) };
     let nodes = journal::namespaces(directory, name);
-    let stopped = match journal::holder(directory, name) {
-        Some(pid) => ask_to_stop(&header.socket, pid)?,
-        None => None,
+    let (stopped, killed) = match journal::holder(directory, name) {
+        Some(pid) => (ask_to_stop(&header.socket, pid)?, None),
+        None => (None, killed(header.oom_kills)),
     };
     let name = name.to_owned();
     let (done, gone) = mpsc::channel();
@@ -142,7 +167,7 @@ pub fn down(name: &str) -> Result<Down, Failure> {
         ))
     };
     let cleaned = gone.recv_timeout(STOPPING).map_err(late)?.map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Down { stopped, cleaned, left: left::processes(&nodes) })
+    Ok(Down { stopped, cleaned, killed, left: left::processes(&nodes) })
 }
 
 /// By its API, or by SIGTERM if that is not there, or is another's.

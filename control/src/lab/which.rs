@@ -13,9 +13,10 @@ use std::path::Path;
 pub fn named(text: &str) -> Result<String, Failure> {
     let labs = journal::all(Path::new(DIRECTORY));
     let origin = journal::origin(Path::new(text));
-    let started = labs.iter().find(|(_, header)| header.file == origin).map(|(name, _)| name.clone());
+    let started =
+        labs.iter().find(|(_, header)| header.file == origin && text != document::STDIN).map(|(name, _)| name.clone());
     let known = |name: &str| labs.iter().any(|(its, _)| its == name);
-    if !Path::new(text).exists() {
+    if text != document::STDIN && !Path::new(text).exists() {
         let by_name = known(text).then(|| text.to_owned());
         return by_name.or(started).ok_or_else(|| unknown(text, &labs));
     }

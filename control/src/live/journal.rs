@@ -10,6 +10,9 @@
 //! Lines are only ever added, until more are struck out than stand: then what stands is written to a new file, which is
 //! locked before it takes the place of the old one.
 
+use crate::config::document::STDIN;
+use crate::failure::unwritable_hint;
+use crate::kernel::limits;
 use crate::net::Netns;
 use crate::socket::DYING;
 use nix::errno::Errno;
@@ -95,6 +98,9 @@ pub struct Header {
     pub file: PathBuf,
     /// The boot it ran in: after a reboot nothing of it is left.
     pub boot: String,
+    /// Processes killed for want of memory when it started ([`limits::oom_kills`]).
+    #[serde(default)]
+    pub oom_kills: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,17 +131,13 @@ pub enum StateError {
         pid: u32,
     },
     /// A file could not be handled.
-    #[error("{path}: {error}{}", hint(error))]
+    #[error("{path}: {error}{}", unwritable_hint(error))]
     File {
         /// Which.
         path: PathBuf,
         /// The answer.
         error: io::Error,
     },
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" }
 }
 
 /// The journal of a live switch.
@@ -166,7 +168,8 @@ impl Journal {
         // of one that was killed while it wrote
         let _seldom_there = fs::remove_file(successor(&path));
         let (socket, from) = (socket.to_owned(), from.to_owned());
-        let header = Header { pid: std::process::id(), socket, file: from, boot: boot() };
+        let (pid, oom_kills) = (std::process::id(), limits::oom_kills());
+        let header = Header { pid, socket, file: from, boot: boot(), oom_kills };
         append(&mut file, &Line::Start(header.clone())).map_err(fault)?;
         Ok(Self { file, path: path.clone(), things: BTreeMap::new(), next: 0, struck: 0, header, cleaned })
     }
@@ -313,9 +316,12 @@ pub fn all(directory: &Path) -> Vec<(String, Header)> {
     all
 }
 
-/// How a journal spells the file a switch was started from: the same while the file is there and when it is gone.
+/// How a journal spells the file a switch was started from (nothing for standard input): the same while the file is there and when it is gone.
 #[must_use]
 pub fn origin(file: &Path) -> PathBuf {
+    if file == Path::new(STDIN) {
+        return PathBuf::new();
+    }
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
@@ -347,6 +353,29 @@ pub fn holder(directory: &Path, name: &str) -> Option<u32> {
             _ => return None,
         }
     }
+}
+
+/// Whose something is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The switch.
+    pub switch: String,
+    /// Whether it runs.
+    pub alive: bool,
+}
+
+/// The switch that made the thing which `is_it` recognises, according to its journal.
+pub fn owner(directory: &Path, is_it: impl Fn(&Resource) -> bool) -> Option<Owner> {
+    let files = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
+    let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "state"));
+    let lists = |path: &PathBuf| {
+        let read = File::open(path).ok().and_then(|mut file| read(&mut file).ok());
+        read.is_some_and(|(header, things)| {
+            header.is_some_and(|header| header.boot == boot()) && things.iter().any(&is_it)
+        })
+    };
+    let switch = journals.into_iter().find(lists)?.file_stem()?.to_str()?.to_owned();
+    Some(Owner { alive: holder(directory, &switch).is_some(), switch })
 }
 
 /// Waits until no process holds the journal of `name`, then undoes what is left of it; says what that was.

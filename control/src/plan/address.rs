@@ -1,6 +1,7 @@
 //! What a port's interface gets: a MAC address, IP addresses, and the MTU of its domain.
 
-use super::{Check, Plan, names};
+use super::unique::apart;
+use super::{Check, Driver, Plan, PortPlan, names};
 use crate::config::{Port, PortKind};
 use crate::net::IpNet;
 use dataplane::eth::MacAddr;
@@ -22,19 +23,57 @@ fn invented(switch: &str, port: &str) -> MacAddr {
     MacAddr([0x02, a, b, c, d, e])
 }
 
-pub(super) fn addresses(port: &Port, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
-    let mut nets = Vec::new();
+/// Least MTU of a link that carries IPv6 (RFC 8200 section 5): below it the kernel takes no IPv6 address.
+const MIN_IPV6_MTU: u32 = 1280;
+
+/// The addresses of an interface of this MTU.
+pub(super) fn addresses(port: &Port, mtu: u32, path: &str, check: &mut Check<'_>) -> Vec<IpNet> {
+    let mut nets: Vec<IpNet> = Vec::new();
     for (i, text) in port.ip.iter().enumerate() {
+        let path = format!("{path}.ip.{i}");
         match IpNet::parse(text) {
-            Some(net) => nets.push(net),
-            None => check.bad(
-                &format!("{path}.ip.{i}"),
-                format!("`{text}` is no address an interface can have"),
-                "write it with its prefix length, such as 10.0.0.1/24 or fd00::1/64",
-            ),
+            Ok(net) => {
+                if nets.iter().any(|other| other.addr == net.addr) {
+                    check.bad(&path, format!("{} is here twice", net.addr), "keep one of them");
+                }
+                if net.addr.is_ipv6() && mtu < MIN_IPV6_MTU {
+                    let what = format!("IPv6 needs an MTU of {MIN_IPV6_MTU}, the domain has {mtu}");
+                    check.bad(&path, what, "raise `mtu` of the domain, or remove this address");
+                }
+                nets.push(net);
+            }
+            Err(what) => check.bad(&path, what, "write an address such as 10.0.0.1/24 or fd00::1/64"),
         }
     }
     nets
+}
+
+/// Addresses of the station behind a port, if the file says what is there.
+fn station(port: &PortPlan) -> Option<&[IpNet]> {
+    let nets = match &port.shape {
+        Driver::VhostUser(offer) => offer.nic.as_ref()?.ip.as_slice(),
+        _ => port.netdev()?.ip.as_slice(),
+    };
+    (!nets.is_empty()).then_some(nets)
+}
+
+/// Warns of a station whose subnet no other of its domain shares. Not where a station is unknown: it may be a router.
+pub(super) fn subnets(plan: &Plan, check: &mut Check<'_>) {
+    for port in &plan.ports {
+        let others: Vec<&PortPlan> =
+            plan.ports.iter().filter(|other| other.domain == port.domain && other.name != port.name).collect();
+        let Some(mine) = station(port) else { continue };
+        let Some(theirs) = others.iter().map(|other| station(other)).collect::<Option<Vec<_>>>() else { continue };
+        let near = |(other, nets): (&&PortPlan, &&[IpNet])| {
+            apart(port, other) || nets.iter().any(|net| mine.iter().any(|my| my.contains(net.addr)))
+        };
+        if others.is_empty() || others.iter().zip(&theirs).any(near) {
+            continue;
+        }
+        let subnets: Vec<String> = mine.iter().map(ToString::to_string).collect();
+        let what = format!("no other port of domain `{}` is in the subnet of {}", port.domain, subnets.join(", "));
+        check.warn(&format!("ports.{}.ip", port.name), what, "it reaches none of them without a router");
+    }
 }
 
 /// The MTU of the port, which is that of its domain: a switch cannot say "fragmentation needed", so a frame that one

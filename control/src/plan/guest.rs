@@ -5,12 +5,10 @@ use super::rights::{Rights, rights};
 use super::{Check, Driver, Plan, PortPlan, names};
 use crate::config::{Port, Role};
 use crate::net::IpNet;
+use crate::socket::LONGEST;
 use dataplane::eth::MacAddr;
 use dataplane::pmd::vhost::MAX_PAIRS;
-use std::path::{Path, PathBuf};
-
-/// Longest path that a unix socket can have (sun_path, unix(7)), without its final 0.
-const LONGEST_SOCKET: usize = 107;
+use std::path::{Component, Path, PathBuf};
 
 /// What a port offers its guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +52,15 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
         check.bad_name(&path, "the port has no socket", format!("add `socket: /run/pollux/{name}.sock`"));
         return None;
     };
-    if !socket.starts_with('/') || socket.len() > LONGEST_SOCKET {
+    if !socket.starts_with('/') || socket.len() > LONGEST {
         let what = format!("`{socket}` cannot be the path of a socket");
-        let remedy = format!("write an absolute path of at most {LONGEST_SOCKET} bytes");
+        let remedy = format!("write an absolute path of at most {LONGEST} bytes");
         check.bad(&format!("{path}.socket"), what, remedy);
     }
-    let taken =
-        |other: &&PortPlan| matches!(&other.shape, Driver::VhostUser(offer) if offer.socket == Path::new(socket));
+    let socket = plain(Path::new(socket));
+    let taken = |other: &&PortPlan| matches!(&other.shape, Driver::VhostUser(offer) if offer.socket == socket);
     if let Some(other) = plan.ports.iter().find(taken) {
-        let what = format!("port `{}` has the socket {socket} already", other.name);
+        let what = format!("port `{}` has the socket {} already", other.name, socket.display());
         check.bad(&format!("{path}.socket"), what, "give every port its own");
     }
     let pairs = port.queues.unwrap_or(1);
@@ -70,18 +68,32 @@ pub(super) fn offer(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>)
         let what = format!("{pairs} queue pairs are out of range");
         check.bad(&format!("{path}.queues"), what, format!("write 1 to {MAX_PAIRS}"));
     }
+    let mtu = mtu(port, &path, plan, check);
     Some(Offer {
-        socket: socket.into(),
+        socket,
         role: port.role.unwrap_or_default(),
         rights: rights(port, &path, check),
         pairs: pairs.clamp(1, MAX_PAIRS),
-        mtu: mtu(port, &path, plan, check),
-        nic: vm_nic(port, &path, plan, check),
+        mtu,
+        nic: vm_nic(port, mtu, &path, plan, check),
     })
 }
 
+/// The path without `.` and `..`, so that a socket has one name. Links are not followed.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            _ => plain.push(part),
+        }
+    }
+    plain
+}
+
 /// The machine of the lab behind the port, if there is one.
-fn vm_nic(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option<VmNic> {
+fn vm_nic(port: &Port, mtu: u32, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option<VmNic> {
     let Some(node) = &port.node else {
         for (key, there) in [("mac", port.mac.is_some()), ("ip", !port.ip.is_empty())] {
             if there {
@@ -96,5 +108,5 @@ fn vm_nic(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Option
         check.bad(&format!("{path}.node"), format!("there is no machine `{node}`"), remedy);
     }
     let mac = port.mac.as_deref().and_then(|text| names::mac(text, &format!("{path}.mac"), check));
-    Some(VmNic { node: node.clone(), mac, ip: addresses(port, path, check) })
+    Some(VmNic { node: node.clone(), mac, ip: addresses(port, mtu, path, check) })
 }

@@ -31,7 +31,8 @@ const MOST_CPUS: u16 = 64;
 
 /// The machines among the nodes.
 pub(super) fn machines(config: &Config, file: &str, check: &mut Check<'_>) -> Vec<MachinePlan> {
-    let base = Path::new(file).parent().unwrap_or(Path::new(""));
+    // a pipe has no directory of its own
+    let base = Path::new(file).parent().filter(|base| !base.starts_with("/dev")).unwrap_or(Path::new(""));
     let made = config.nodes.iter().map(|(name, node)| machine(name, node, base, check));
     made.collect::<Vec<_>>().into_iter().flatten().collect()
 }

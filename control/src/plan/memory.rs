@@ -129,6 +129,7 @@ pub(super) fn frames(config: &Config, plan: &Plan, machine: &Machine, check: &mu
     }
     huge_pages(config, frames, machine, check);
     fits(frames, machine, check);
+    locked(&demand, frames, machine, check);
     (u32::try_from(frames).unwrap_or(u32::MAX), demand.depth)
 }
 
@@ -142,6 +143,25 @@ fn huge_pages(config: &Config, frames: u64, machine: &Machine, check: &mut Check
             format!("`sysctl vm.nr_hugepages={pages}` or more, or write `hugepages: auto`"),
         );
     }
+    let group = machine.group_hugepages.filter(|group| *group < pages);
+    if let (Hugepages::Required, Some(group)) = (config.memory.hugepages, group) {
+        let what = format!("{pages} huge pages of 2 MiB are needed, the control group may take {group}");
+        check.bad("memory.hugepages", what, "raise the group's hugetlb.2MB.max, or write `hugepages: auto`");
+    }
+}
+
+/// AF_XDP pins the arena once for every socket (xdp_umem_pin_pages), and each counts against the limit.
+fn locked(demand: &Demand, frames: u64, machine: &Machine, check: &mut Check<'_>) {
+    let need = frames.saturating_mul(CHUNK).saturating_mul(demand.xdp_queues);
+    if let Some(limit) = machine.locked_memory.filter(|limit| need > *limit) {
+        let what = format!(
+            "{} AF_XDP queues lock {} MiB of memory, this process may lock {} KiB",
+            demand.xdp_queues,
+            need >> 20,
+            limit >> 10
+        );
+        check.warn("ports", what, "raise RLIMIT_MEMLOCK (`ulimit -l unlimited`), or grant CAP_IPC_LOCK");
+    }
 }
 
 /// All of the arena is populated at the start: more than there is would call the OOM killer, not return an error.
@@ -152,6 +172,11 @@ fn fits(frames: u64, machine: &Machine, check: &mut Check<'_>) {
         let what =
             format!("{frames} frames take {} MiB, {} MiB of memory are available", bytes >> 20, machine.memory >> 20);
         check.bad("memory.frames", what, "write fewer");
+    }
+    if let Some(group) = machine.group_memory.filter(|group| bytes > *group && bytes > reserved) {
+        let what =
+            format!("{frames} frames take {} MiB, the control group may take {} MiB more", bytes >> 20, group >> 20);
+        check.bad("memory.frames", what, "write fewer, or raise the group's memory.max");
     }
 }
 

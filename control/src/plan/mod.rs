@@ -22,7 +22,6 @@ mod vlan;
 pub use guest::{Offer, VmNic};
 pub use machine::MachinePlan;
 pub use memory::{DEFAULT_FDB_ENTRIES, DEFAULT_FRAMES, Demand};
-pub use neighbours::warnings;
 pub use policy::spell_protocols;
 pub use port::{Driver, Netdev, PortPlan, XdpDevice};
 pub use rights::Rights;
@@ -73,6 +72,8 @@ pub struct Plan {
     pub ports: Vec<PortPlan>,
     /// Mirrors in file order.
     pub mirrors: Vec<MirrorPlan>,
+    /// What can be, but is seldom meant.
+    pub warnings: Problems,
 }
 
 /// A worker to be.
@@ -161,6 +162,7 @@ impl Plan {
             machines: Vec::new(),
             ports: Vec::new(),
             mirrors: Vec::new(),
+            warnings: Problems::default(),
         }
     }
 
@@ -177,13 +179,30 @@ impl Plan {
     }
 }
 
-/// Mistakes found so far, and where the file's parts stand.
+/// Mistakes and warnings found so far, and where the file's parts stand.
 pub(crate) struct Check<'a> {
     places: Option<&'a Places>,
     found: Vec<Problem>,
+    warned: Vec<Problem>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Nothing found yet. A change of a running switch has no places.
+    fn new(places: Option<&'a Places>) -> Self {
+        Self { places, found: Vec::new(), warned: Vec::new() }
+    }
+
+    /// Whether it is a running switch that is changed.
+    pub(crate) fn is_live(&self) -> bool {
+        self.places.is_none()
+    }
+
+    /// Something seldom meant in the value at `path`.
+    pub(crate) fn warn(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let place = self.places.map(|places| places.value(path)).unwrap_or_default();
+        self.warned.push(Problem { place, ..Problem::new(path, what, remedy) });
+    }
+
     /// A mistake in the value at `path`.
     pub(crate) fn bad(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let place = self.places.map(|places| places.value(path)).unwrap_or_default();
@@ -205,7 +224,7 @@ pub fn is_name(name: &str) -> bool {
 
 /// Checks a whole file.
 pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
-    let mut check = Check { places: Some(&document.places), found: Vec::new() };
+    let mut check = Check::new(Some(&document.places));
     let config = &document.config;
     let mut plan = outline((config, &document.file), machine, &mut check);
     add_ports(&mut plan, config, machine, &mut check);
@@ -215,7 +234,11 @@ pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
     domain::mirrors(&mut plan, config, &mut check);
     plan.ports.iter().for_each(|port| vlan::together(port, &plan, &mut check));
     (plan.frames, plan.xdp_depth) = memory::frames(config, &plan, machine, &mut check);
+    address::subnets(&plan, &mut check);
+    neighbours::warn(&plan, machine, &mut check);
     if check.found.is_empty() {
+        check.warned.sort_by_key(|problem| problem.place);
+        plan.warnings = Problems { file: document.file.clone(), list: check.warned };
         return Ok(plan);
     }
     check.found.sort_by_key(|problem| problem.place);
@@ -224,7 +247,7 @@ pub fn plan(document: &Document, machine: &Machine) -> Result<Plan, Problems> {
 
 /// Checks one more port against a plan that runs; the plan is not changed.
 pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Result<PortPlan, Problems> {
-    let mut check = Check { places: None, found: Vec::new() };
+    let mut check = Check::new(None);
     if plan.port(name).is_some() {
         check.bad(
             &format!("ports.{name}"),
@@ -245,7 +268,7 @@ pub fn add_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Resu
 
 /// Checks a domain that runs as it would be with other keys; the plan is not changed.
 pub fn change_domain(plan: &Plan, name: &str, config: &Domain) -> Result<DomainPlan, Problems> {
-    let mut check = Check { places: None, found: Vec::new() };
+    let mut check = Check::new(None);
     let path = format!("domains.{name}");
     let made = domain::domain(name, config, plan.fdb_entries, &mut check);
     let Some(before) = plan.domain(name) else {
@@ -275,7 +298,7 @@ pub fn change_domain(plan: &Plan, name: &str, config: &Domain) -> Result<DomainP
 
 /// Checks a port that runs as it would be with other keys; the plan is not changed.
 pub fn change_port(plan: &Plan, name: &str, port: &Port, machine: &Machine) -> Result<PortPlan, Problems> {
-    let mut check = Check { places: None, found: Vec::new() };
+    let mut check = Check::new(None);
     let path = format!("ports.{name}");
     let (mine, others): (Vec<PortPlan>, _) = plan.ports.iter().cloned().partition(|port| port.name == name);
     let around = Plan { ports: others, ..plan.clone() };
@@ -317,6 +340,7 @@ fn outline((config, file): (&Config, &str), machine: &Machine, check: &mut Check
         machines: machine::machines(config, file, check),
         ports: Vec::new(),
         mirrors: Vec::new(),
+        warnings: Problems::default(),
     }
 }
 

@@ -37,14 +37,22 @@ pub(super) fn fault(name: &str, most: usize) -> Option<(String, String)> {
     None
 }
 
+/// What the kernel has under these names in every namespace: its settings for all interfaces, and the loopback.
+const RESERVED: &[&str] = &["all", "default", "lo"];
+
+/// Why no interface can be made under a name, and the remedy.
+pub(super) fn reserved(ifname: &str) -> Option<(String, String)> {
+    let what = match ifname {
+        "lo" => "every namespace has an interface `lo` already".to_owned(),
+        _ => format!("the kernel keeps the name `{ifname}` for its settings of interfaces"),
+    };
+    RESERVED.contains(&ifname).then(|| (what, "choose another `ifname`, such as eth0".to_owned()))
+}
+
 /// A unicast address.
 pub(super) fn mac(text: &str, path: &str, check: &mut Check<'_>) -> Option<MacAddr> {
     let Ok(mac) = text.parse::<MacAddr>() else {
-        check.bad(
-            path,
-            format!("`{text}` is no MAC address"),
-            "write six octets in quotes, such as \"02:00:00:00:00:01\"",
-        );
+        check.bad(path, format!("`{text}` is no MAC address"), spelled(text));
         return None;
     };
     if mac.is_multicast() || mac.is_zero() {
@@ -56,6 +64,17 @@ pub(super) fn mac(text: &str, path: &str, check: &mut Check<'_>) -> Option<MacAd
         return None;
     }
     Some(mac)
+}
+
+/// An address as it should be written, if there are as many digits as one has.
+fn spelled(text: &str) -> String {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let others = text.chars().filter(|c| !c.is_ascii_hexdigit()).all(|c| ":-. ".contains(c));
+    if digits.len() != 12 || !others {
+        return "write six groups of two hexadecimal digits in quotes, such as \"02:00:00:00:00:01\"".to_owned();
+    }
+    let groups: Vec<&str> = (0..6).map(|i| &digits[2 * i..2 * i + 2]).collect();
+    format!("write \"{}\"", groups.join(":").to_lowercase())
 }
 
 /// The remedy for a name that refers to nothing.

@@ -1,7 +1,7 @@
 //! How full a lab makes the kernel's neighbour tables. There is one for IPv4 and one for IPv6, and all namespaces of the host
 //! share them: of what is over `gc_thresh3`, pings fail at random.
 
-use super::{Driver, Plan, PortPlan};
+use super::{Check, Driver, Plan, PortPlan};
 use crate::kernel::machine::Machine;
 use crate::net::IpNet;
 use std::collections::BTreeMap;
@@ -9,25 +9,20 @@ use std::collections::BTreeMap;
 /// What the kernel begins with (arp_tbl, nd_tbl).
 const DEFAULT_LIMIT: u64 = 1024;
 
-/// What is to be said of them, with what to type.
-#[must_use]
-pub fn warnings(plan: &Plan, machine: &Machine) -> Vec<String> {
+/// Warns of a lab whose nodes need more entries than the tables hold.
+pub(super) fn warn(plan: &Plan, machine: &Machine, check: &mut Check<'_>) {
     let [v4, v6] = machine.neighbours;
-    let tables = [("IPv4", "ipv4", v4), ("IPv6", "ipv6", v6)];
-    tables
-        .iter()
-        .filter_map(|(family, key, limit)| warning(plan, family, key, limit.unwrap_or(DEFAULT_LIMIT)))
-        .collect()
-}
-
-fn warning(plan: &Plan, family: &str, key: &str, limit: u64) -> Option<String> {
-    let needed = entries(plan, family == "IPv4");
-    let enough = needed.saturating_mul(2).next_power_of_two();
-    (needed > limit).then(|| {
-        format!(
-            "the nodes can need {needed} entries of the {family} neighbour table, which holds {limit} for all namespaces of this host: beyond that pings fail at random; `sysctl -w net.{key}.neigh.default.gc_thresh3={enough}` on the host makes room"
-        )
-    })
+    for (family, key, limit) in [("IPv4", "ipv4", v4), ("IPv6", "ipv6", v6)] {
+        let limit = limit.unwrap_or(DEFAULT_LIMIT);
+        let needed = entries(plan, family == "IPv4");
+        if needed > limit {
+            let enough = needed.saturating_mul(2).next_power_of_two();
+            let what = format!(
+                "the nodes can need {needed} entries of the {family} neighbour table, which holds {limit} for all namespaces of this host: beyond that pings fail at random"
+            );
+            check.warn("nodes", what, format!("`sysctl -w net.{key}.neigh.default.gc_thresh3={enough}` on the host"));
+        }
+    }
 }
 
 /// Every interface in a namespace can have an entry for each other station of its domain and subnet.

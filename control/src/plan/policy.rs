@@ -1,4 +1,4 @@
-//! What is asked of a port beyond moving frames: its role in its domain, VLANs, control protocols, guards.
+//! The policy of a port: its role in its domain, VLANs, control protocols, guards.
 
 use super::{Check, DomainPlan, macvlan, names, vlan};
 use crate::config::{Action, ControlProtocols, Port, PortSecurity, Router, Storm};
@@ -100,7 +100,7 @@ fn security(written: &PortSecurity, mac: Option<MacAddr>, path: &str, check: &mu
 
 /// Names of 01:80:C2:00:00:0X (802.1Q Table 8-1).
 const PROTOCOLS: &[(&str, u8)] = &[("stp", 0), ("lacp", 2), ("eapol", 3), ("lldp", 0xe), ("mvrp", 0xd)];
-const REMEDY: &str = "known: stp, lacp, eapol, lldp, mvrp, cisco, and 01:80:c2:00:00:00 to 01:80:c2:00:00:0f";
+const REMEDY: &str = "write transparent, ieee, or a list of stp, lacp, eapol, lldp, mvrp, cisco, and 01:80:c2:00:00:00 to 01:80:c2:00:00:0f";
 
 /// Which control protocols pass.
 pub(super) fn protocols(written: &ControlProtocols, path: &str, check: &mut Check<'_>) -> Mask {

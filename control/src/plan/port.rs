@@ -20,7 +20,7 @@ pub struct PortPlan {
     pub name: String,
     /// The domain it belongs to.
     pub domain: String,
-    /// What is asked of it.
+    /// Its policy.
     pub policy: PortPolicy,
     /// What drives it.
     pub shape: Driver,
@@ -205,8 +205,8 @@ fn domain(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> String
 fn shape(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Option<Driver> {
     Some(match port.kind {
         PortKind::AfXdp => Driver::AfXdp(device(name, port, around, check)),
-        PortKind::Veth => Driver::Veth(netdev(name, port, around.plan, check)),
-        PortKind::Tap => Driver::Tap(netdev(name, port, around.plan, check)),
+        PortKind::Veth => Driver::Veth(netdev(name, port, around, check)),
+        PortKind::Tap => Driver::Tap(netdev(name, port, around, check)),
         PortKind::Null => Driver::Null,
         PortKind::Ring => Driver::Ring { peer: port.peer.clone().unwrap_or_default() },
         PortKind::VhostUser => Driver::VhostUser(guest::offer(name, port, around.plan, check)?),
@@ -248,16 +248,36 @@ fn present(dev: &str, path: &str, force: bool, machine: &Machine, check: &mut Ch
         check.bad(path, "the loopback device cannot be a port", "name another device");
     } else if machine.default_route.contains(dev) && !force {
         let what = format!("`{dev}` carries the default route: taking it would cut this machine off");
-        check.bad(path, what, "name another device, or add `force: true` if that is meant");
+        check.bad(path, what, "name another device, or add `force: true` to take it nevertheless");
     }
 }
 
-fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev {
+/// No interface can be made whose name the kernel keeps, or that carries the machine's default route.
+fn free(ifname: &str, place: &Netns, (port, path): (&Port, &str), machine: &Machine, check: &mut Check<'_>) {
+    let routes = *place == Netns::Host && machine.default_route.contains(ifname);
+    let fault = if routes {
+        let what = format!("`{ifname}` is an interface of this machine, and carries its default route");
+        let remedy = "add `node: NAME` if the interface belongs in a node, or choose another `ifname`";
+        Some((what, remedy.to_owned()))
+    } else {
+        names::reserved(ifname)
+    };
+    match fault {
+        Some((what, remedy)) if port.ifname.is_some() => check.bad(&format!("{path}.ifname"), what, remedy),
+        Some((what, remedy)) => check.bad_name(path, what, remedy),
+        None => {}
+    }
+}
+
+fn netdev(name: &str, port: &Port, around: &Around<'_>, check: &mut Check<'_>) -> Netdev {
+    let Around { plan, machine } = around;
     let path = format!("ports.{name}");
     let ifname = port.ifname.clone().unwrap_or_else(|| name.to_owned());
     if port.ifname.is_some() {
         names::check(&ifname, &format!("{path}.ifname"), SHORT, check);
     }
+    let place = place(port, &path, plan, check);
+    free(&ifname, &place, (port, &path), machine, check);
     let queues = port.queues.unwrap_or(1);
     if !(1..=MOST_QUEUES).contains(&queues) {
         check.bad(
@@ -266,14 +286,8 @@ fn netdev(name: &str, port: &Port, plan: &Plan, check: &mut Check<'_>) -> Netdev
             format!("write 1 to {MOST_QUEUES}"),
         );
     }
-    Netdev {
-        place: place(port, &path, plan, check),
-        ifname,
-        mac: mac(name, port, plan, check),
-        ip: addresses(port, &path, check),
-        mtu: mtu(port, &path, plan, check),
-        queues,
-    }
+    let mtu = mtu(port, &path, plan, check);
+    Netdev { place, ifname, mac: mac(name, port, plan, check), ip: addresses(port, mtu, &path, check), mtu, queues }
 }
 
 fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Netns {
@@ -283,7 +297,11 @@ fn place(port: &Port, path: &str, plan: &Plan, check: &mut Check<'_>) -> Netns {
     }
     if let Some(node) = &port.node {
         if !plan.nodes.contains(node) {
-            let remedy = names::choose(node, plan.nodes.iter().map(String::as_str));
+            let remedy = if check.is_live() {
+                format!("a running switch makes no nodes: `ip netns add {node}`, and write `netns: {node}`")
+            } else {
+                names::choose(node, plan.nodes.iter().map(String::as_str))
+            };
             check.bad(&format!("{path}.node"), format!("there is no node `{node}`"), remedy);
         }
         return Netns::Node(node.clone());
@@ -318,7 +336,13 @@ pub(super) fn cable(name: &str, port: &Port, config: &Config, check: &mut Check<
     let other = config.ports.get(peer).filter(|_| peer != name);
     let answers = other.is_some_and(|other| other.kind == PortKind::Ring && other.peer.as_deref() == Some(name));
     if !answers {
-        let remedy = format!("add a port `{peer}: {{ kind: ring, peer: {name}, domain: … }}`");
+        let remedy = match other {
+            Some(other) if other.kind != PortKind::Ring => {
+                format!("`{peer}` is {}; name a port with `kind: ring`", other.kind)
+            }
+            Some(_) => format!("write `peer: {name}` in ports.{peer}"),
+            None => format!("add a port `{peer}: {{ kind: ring, peer: {name}, domain: … }}`"),
+        };
         check.bad(&format!("{path}.peer"), format!("`{peer}` is not the other end of this cable"), remedy);
     }
 }

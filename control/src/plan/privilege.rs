@@ -1,8 +1,8 @@
 //! What the plan needs to be allowed, asked before anything is made.
 
+use crate::kernel::caps::held;
 use crate::net::Netns;
 use crate::plan::{Driver, Plan};
-use std::fs;
 
 /// Capabilities by number (`linux/capability.h`).
 const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
@@ -13,9 +13,8 @@ const BPF: (u32, &str) = (39, "CAP_BPF");
 /// What is missing for `plan`, as a sentence.
 #[must_use]
 pub fn missing(plan: &Plan) -> Option<String> {
-    let held = held();
     // CAP_SYS_ADMIN includes CAP_BPF
-    let has = |(bit, _): (u32, &str)| held >> bit & 1 == 1 || (bit == BPF.0 && held >> SYS_ADMIN.0 & 1 == 1);
+    let has = |(bit, _): (u32, &str)| held(bit) || (bit == BPF.0 && held(SYS_ADMIN.0));
     let lacking: Vec<_> =
         needed(plan).into_iter().filter(|capability| !has(*capability)).map(|(_, name)| name).collect();
     (!lacking.is_empty()).then(|| format!("{} needed but not held; run as root (`sudo pollux …`)", lacking.join(", ")))
@@ -31,11 +30,4 @@ fn needed(plan: &Plan) -> Vec<(u32, &'static str)> {
         .into_iter()
         .filter_map(|(yes, capability)| yes.then_some(capability))
         .collect()
-}
-
-/// The effective set of this process.
-fn held() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }

@@ -138,7 +138,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  p: { kind: tap, domain: lan, ip: [10.0.0.1] }\n",
-        "t.yaml:6:37: ports.p.ip.0: `10.0.0.1` is no address an interface can have",
+        "t.yaml:6:37: ports.p.ip.0: `10.0.0.1` has no prefix length; write an address such as 10.0.0.1/24",
     ),
     ("  p: { kind: tap, domain: lan, ip: [fd00::1/129] }\n", "t.yaml:6:37: ports.p.ip.0: "),
     (
@@ -260,15 +260,82 @@ fn a_port_can_be_checked_against_a_running_plan() {
 
 #[test]
 fn a_lab_that_overflows_the_neighbour_table_is_warned_of() {
-    let lab = |n: usize| {
+    let said = |n: usize, limit| {
         let line = |i: usize| {
             format!("  p{i}: {{ kind: tap, node: a, ifname: e{i}, ip: [10.0.0.{}/24], domain: lan }}\n", i + 1)
         };
-        good(&format!("{HEAD}{}", (0..n).map(line).collect::<String>()))
+        let machine = Machine { neighbours: [limit, limit], ..machine() };
+        let text = format!("{HEAD}{}", (0..n).map(line).collect::<String>());
+        let plan = parse("t.yaml", &text).and_then(|document| plan(&document, &machine));
+        plan.unwrap_or_else(|problems| panic!("{problems}")).warnings.as_warnings()
     };
-    let machine = |limit| Machine { neighbours: [limit, limit], ..Machine::default() };
-    assert!(warnings(&lab(32), &machine(Some(1024))).is_empty(), "32 × 31 = 992");
-    let said = warnings(&lab(40), &machine(None));
-    assert!(said.len() == 1 && said[0].contains("1560 entries of the IPv4") && said[0].contains("gc_thresh3=4096"));
-    assert!(warnings(&lab(40), &machine(Some(4096))).is_empty());
+    assert_eq!(said(32, Some(1024)), "", "32 × 31 = 992");
+    let forty = said(40, None);
+    assert!(forty.starts_with("warning: t.yaml:4:8: nodes: "), "{forty}");
+    assert!(
+        forty.lines().count() == 1 && forty.contains("1560 entries of the IPv4") && forty.contains("gc_thresh3=4096")
+    );
+    assert_eq!(said(40, Some(4096)), "");
+}
+
+#[test]
+fn a_station_that_shares_no_subnet_is_warned_of() {
+    let port = |name: &str, ip: &str| format!("  {name}: {{ kind: tap, node: {name}, domain: lan, ip: [{ip}] }}\n");
+    let two = good(&format!("{HEAD}{}{}", port("a", "10.9.0.1/24"), port("b", "10.8.0.2/24")));
+    let said = two.warnings.as_warnings();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    let first = "warning: t.yaml:6:45: ports.a.ip: no other port of domain `lan` is in the subnet of 10.9.0.1/24; it";
+    assert!(said.starts_with(first), "{said}");
+    let router = "10.9.0.9/24, 10.8.0.9/24";
+    for others in [
+        port("b", "10.9.0.2/24"),
+        port("b", router) + "  c: { kind: tap, domain: lan, ip: 10.8.0.2/24 }\n",
+        // behind it there may be anything
+        port("b", "10.8.0.2/24") + "  c: { kind: tap, domain: lan }\n",
+    ] {
+        let plan = good(&format!("{HEAD}{}{others}", port("a", "10.9.0.1/24")));
+        assert_eq!(plan.warnings.as_warnings(), "", "{others}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_there_is_not_called_ours_to_delete() {
+    let said = fault("  z: { kind: tap, ifname: eth0, domain: lan }\n");
+    assert!(
+        said.contains("ports.z.ifname: `eth0` is an interface of this machine") && said.contains("add `node: NAME`")
+    );
+    assert!(fault("  default: { kind: tap, domain: lan }\n").contains("ports.default: the kernel keeps the name"));
+    assert!(fault("  z: { kind: veth, node: a, ifname: lo, domain: lan }\n").contains("`lo` already"));
+}
+
+#[test]
+fn a_mac_is_written_one_way() {
+    for (mac, remedy) in [
+        ("+2:00:00:00:00:01", "six groups"),
+        ("02ab.cdef.0001", "write \"02:ab:cd:ef:00:01\""),
+        ("2:0:0:0:0:4", "six groups"),
+    ] {
+        let said = fault(&format!("  z: {{ kind: tap, domain: lan, mac: \"{mac}\" }}\n"));
+        assert!(said.contains("is no MAC address") && said.contains(remedy), "{said}");
+    }
+}
+
+#[test]
+fn limits_of_the_process_and_its_group_are_named() {
+    let with = |text: &str, machine: Machine| parse("t.yaml", text).and_then(|document| plan(&document, &machine));
+    let ports = format!("{HEAD}  v: {{ kind: veth, domain: lan }}\n");
+    let locked = with(&ports, Machine { locked_memory: Some(64 << 10), ..machine() }).unwrap();
+    let said = locked.warnings.as_warnings();
+    assert!(said.contains("lock 32 MiB of memory, this process may lock 64 KiB; raise RLIMIT_MEMLOCK"), "{said}");
+    let small = with(&ports, Machine { group_memory: Some(16 << 20), ..machine() }).unwrap_err().to_string();
+    assert!(
+        small.contains("16384 frames take 32 MiB, the control group may take 16 MiB more; write fewer, or raise"),
+        "{small}"
+    );
+    let huge = Machine { free_hugepages: 64, group_hugepages: Some(2), ..machine() };
+    let said = with("name: t\nmemory: { hugepages: required }\n", huge).unwrap_err().to_string();
+    assert!(
+        said.contains("memory.hugepages: 16 huge pages of 2 MiB are needed, the control group may take 2"),
+        "{said}"
+    );
 }

@@ -43,7 +43,7 @@ pub(super) fn twice(made: &PortPlan, path: &str, plan: &Plan, check: &mut Check<
 }
 
 /// Whether the ports share no VLAN: then they may be two networks with the same addresses.
-fn apart(a: &PortPlan, b: &PortPlan) -> bool {
+pub(super) fn apart(a: &PortPlan, b: &PortPlan) -> bool {
     match (&a.policy.vlan, &b.policy.vlan) {
         (Some(a), Some(b)) => !a.members.iter().any(|vid| b.members.contains(vid)),
         _ => false,

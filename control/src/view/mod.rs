@@ -6,6 +6,7 @@ pub mod text;
 pub use guest::{GuestView, PairView, SocketRights};
 
 use crate::config::FixedKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -155,7 +156,7 @@ pub struct Port {
 pub struct Blocked {
     /// Seconds until the port is opened again.
     pub seconds: u32,
-    /// The other end of the loop: the port whose probe came home here.
+    /// The other end of the loop: the port whose probe came back here.
     pub loop_with: String,
 }
 
@@ -310,18 +311,22 @@ pub struct Fault {
 }
 
 /// Body of `POST /v1/fdb`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PinAddress {
     /// The domain.
+    #[schemars(example = &"lan")]
     pub domain: String,
     /// The address.
+    #[schemars(example = &"02:00:00:00:00:01")]
     pub mac: String,
     /// The port it lives behind; none for a filter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(example = &"h1")]
     pub port: Option<String>,
     /// Its VLAN. Default: that of the port's frames without a tag.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(range(min = 1, max = 4094), example = 10)]
     pub vlan: Option<u16>,
     /// static, sticky or filter.
     #[serde(default)]
@@ -329,36 +334,44 @@ pub struct PinAddress {
 }
 
 /// Body of `DELETE /v1/fdb`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnpinAddress {
     /// The domain.
+    #[schemars(example = &"lan")]
     pub domain: String,
     /// The address.
+    #[schemars(example = &"02:00:00:00:00:01")]
     pub mac: String,
     /// Its VLAN. Default: all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(range(min = 1, max = 4094), example = 10)]
     pub vlan: Option<u16>,
 }
 
 /// Body of `POST /v1/fdb/flush`: what matches everything that is given is forgotten.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlushAddresses {
     /// Of this domain.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(example = &"lan")]
     pub domain: Option<String>,
     /// Behind this port.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(example = &"h1")]
     pub port: Option<String>,
     /// In this VLAN.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(range(min = 1, max = 4094), example = 10)]
     pub vlan: Option<u16>,
     /// Of this station.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(example = &"02:00:00:00:00:01")]
     pub mac: Option<String>,
     /// learned, static, sticky or filter. Default: learned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(example = &"learned")]
     pub kind: Option<String>,
 }
 
@@ -376,7 +389,7 @@ pub struct Flushed {
 pub struct Groups {
     /// Version of this shape.
     pub v: u32,
-    /// Groups that somebody has asked for.
+    /// Groups that have members.
     pub groups: Vec<Group>,
     /// Ports behind which routers or queriers were heard.
     pub routers: Vec<Router>,
@@ -391,7 +404,7 @@ pub struct Group {
     pub vlan: u16,
     /// Its address.
     pub group: String,
-    /// Who has asked for it, and for how many seconds more it goes there.
+    /// Its member ports, and the seconds until each membership ends.
     pub ports: BTreeMap<String, u32>,
 }
 

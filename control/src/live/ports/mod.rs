@@ -9,17 +9,19 @@ mod cable;
 mod device;
 mod guest;
 pub mod losses;
+mod owner;
 mod tap;
 mod veth;
 
 pub use cable::Cables;
+pub(super) use owner::node_taken;
 
 use crate::kernel::monitor::{LinkNews, Watch};
-use crate::kernel::netlink::{Change, Netlink, NetlinkError, announce_addresses, ipv6_setting};
+use crate::kernel::netlink::{Change, Netlink, NetlinkError, announce_addresses, ipv6_is_off, ipv6_setting};
 use crate::kernel::netns::{self, NetnsError};
 use crate::live::journal::{EntryId, Journal, Resource, StateError, restore};
 use crate::live::vhost::{Guest, News};
-use crate::net::Netns;
+use crate::net::{IpNet, Netns};
 use crate::plan::{Driver, Netdev, PortPlan};
 use dataplane::engine::{Engine, EngineError, PortSpec};
 use dataplane::eth::MacAddr;
@@ -63,14 +65,32 @@ pub enum PortError {
         error: io::Error,
     },
     /// An interface of that name is there already.
-    #[error(
-        "an interface `{ifname}` exists in {place} already; `ip link del {ifname}` removes it, or choose another `ifname`"
-    )]
+    #[error("there is an interface `{ifname}` in {place} already, {owner}")]
     Taken {
         /// Its name.
         ifname: String,
         /// Where.
         place: Netns,
+        /// Whose it is, and what to do.
+        owner: String,
+    },
+    /// A namespace has the name of a node.
+    #[error("there is a namespace `{name}` already, {owner}")]
+    NodeTaken {
+        /// Its name.
+        name: String,
+        /// Whose it is, and what to do.
+        owner: String,
+    },
+    /// IPv6 is switched off, or not there.
+    #[error("{net} cannot be added in {place}: {}", no_ipv6(place, *in_kernel))]
+    NoIpv6 {
+        /// The address.
+        net: IpNet,
+        /// Where.
+        place: Netns,
+        /// The kernel has IPv6.
+        in_kernel: bool,
     },
     /// No such interface.
     #[error("there is no device `{dev}` in {place}; `ip link` lists those that are")]
@@ -95,6 +115,20 @@ pub enum PortError {
         "`{0}` carries the default route: taking it would cut this machine off; name another device, or add `force: true`"
     )]
     DefaultRoute(String),
+}
+
+fn no_ipv6(place: &Netns, in_kernel: bool) -> String {
+    if !in_kernel {
+        return "this kernel has no IPv6; remove the address".to_owned();
+    }
+    let set = "sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0";
+    let command = match place {
+        Netns::Host => set.to_owned(),
+        Netns::Node(name) | Netns::Named(name) => format!("ip netns exec {name} {set}"),
+        Netns::File(path) => format!("nsenter --net={} {set}", path.display()),
+        Netns::Pid(pid) => format!("nsenter -t {pid} -n {set}"),
+    };
+    format!("IPv6 is switched off there (disable_ipv6); `{command}` switches it on, or remove the address")
 }
 
 /// An open port.
@@ -295,10 +329,13 @@ fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
         let netlink = Netlink::open()?;
         let missing = || PortError::NoDevice { dev: netdev.ifname.clone(), place: netdev.place.clone() };
         let link = netlink.link(&netdev.ifname)?.ok_or_else(missing)?;
-        sysctl(&netdev.ifname, "accept_dad", "0")?;
+        without_dad(&netdev.ifname);
         announce_addresses(&netdev.ifname);
         netlink.set(link.index, &Change { mac: Some(netdev.mac), mtu: Some(netdev.mtu), ..Change::default() })?;
         for net in &netdev.ip {
+            if net.addr.is_ipv6() {
+                has_ipv6(netdev, *net)?;
+            }
             netlink.add_address(link.index, *net)?;
         }
         netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
@@ -306,16 +343,31 @@ fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
     })?
 }
 
-fn sysctl(ifname: &str, setting: &str, value: &str) -> Result<(), PortError> {
-    let what = || format!("setting net.ipv6.conf.{ifname}.{setting}");
-    ipv6_setting(ifname, setting, value).map_err(|error| PortError::Io { what: what(), error })
+/// No duplicate address detection, if the kernel lets us: the addresses of the file come without it anyway, so that a
+/// read-only /proc/sys costs only the link-local ones a second.
+pub(super) fn without_dad(which: &str) {
+    if let Err(error) = ipv6_setting(which, "accept_dad", "0") {
+        tracing::warn!("net.ipv6.conf.{which}.accept_dad is not set: {error}; link-local addresses take a second");
+    }
+}
+
+/// Refuses an address where IPv6 is switched off: the kernel would say "permission denied".
+fn has_ipv6(netdev: &Netdev, net: IpNet) -> Result<(), PortError> {
+    match ipv6_is_off(&netdev.ifname) {
+        Some(false) => Ok(()),
+        off => Err(PortError::NoIpv6 { net, place: netdev.place.clone(), in_kernel: off.is_some() }),
+    }
 }
 
 /// Refuses a name that is taken where the interface is to be.
 fn must_be_free(netdev: &Netdev) -> Result<(), PortError> {
     let found = netns::inside(&netdev.place, || Netlink::open()?.link(&netdev.ifname))??;
     match found {
-        Some(_) => Err(PortError::Taken { ifname: netdev.ifname.clone(), place: netdev.place.clone() }),
+        Some(_) => {
+            let (ifname, place) = (netdev.ifname.clone(), netdev.place.clone());
+            let owner = owner::of_interface(&ifname, &place);
+            Err(PortError::Taken { ifname, place, owner })
+        }
         None => Ok(()),
     }
 }

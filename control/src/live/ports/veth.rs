@@ -1,8 +1,8 @@
 //! The `veth` kind: a pair made for the port. Our end stays on the host and is driven by AF_XDP; the far end is the
 //! interface the user asked for.
 
-use super::{OpenPort, PortBuilder, PortError, bring_up, must_be_free, sysctl};
-use crate::kernel::netlink::{Change, Netlink, VethPair};
+use super::{OpenPort, PortBuilder, PortError, bring_up, must_be_free};
+use crate::kernel::netlink::{Change, Netlink, VethPair, ipv6_setting};
 use crate::kernel::netns;
 use crate::live::journal::{Resource, find_veth};
 use crate::net::Netns;
@@ -55,9 +55,12 @@ fn make_pair(name: &str, mac: MacAddr, netdev: &Netdev) -> Result<u32, PortError
     netns::inside(&Netns::Host, || {
         let netlink = Netlink::open()?;
         netlink.add_veth(&pair)?;
-        sysctl(name, "disable_ipv6", "1")?;
         let missing = || PortError::NoDevice { dev: name.to_owned(), place: Netns::Host };
         let index = netlink.link(name)?.ok_or_else(missing)?.index;
+        // where /proc/sys is read-only; it still counts the frames that come in
+        if ipv6_setting(name, "disable_ipv6", "1").is_err() {
+            netlink.without_ipv6_address(index)?;
+        }
         netlink.set(index, &Change { up: Some(true), ..Change::default() })?;
         Ok(index)
     })?

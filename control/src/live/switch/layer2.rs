@@ -2,6 +2,7 @@
 
 use super::{LivePort, PortState, Switch};
 use crate::config::FixedKind;
+use crate::config::document;
 use crate::kernel::machine::Machine;
 use crate::live::ports::{OpenPort, PortError};
 use crate::plan::{self, FixedPlan, PortPlan};
@@ -13,6 +14,7 @@ use dataplane::port::{DomainId, PortId};
 use dataplane::switch::fdb::Kind;
 use dataplane::switch::policy::{Mirror, MirrorSource};
 use dataplane::switch::{Notice, Traffic};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -96,8 +98,7 @@ impl Switch {
             return Err(refused(format!("there is no port `{name}`"), "`pollux ports` lists them"));
         };
         let id = self.port_id(name).map_err(|problem| Problems::one("", problem))?;
-        let port =
-            merged(&self.ports[at].plan.written, change).map_err(|error| refused(error, "write it as in the file"))?;
+        let port = merged(&path, &*self.ports[at].plan.written, change)?;
         self.machine = Machine::here();
         let made = plan::change_port(&self.plan, name, &port, &self.machine)?;
         self.engine.set_port_policy(id, made.policy.clone()).map_err(|error| refused(error.to_string(), ""))?;
@@ -132,7 +133,7 @@ impl Switch {
         let refused = |what: String, remedy: &str| Problems::one("", Problem::new(path.clone(), what, remedy));
         let id = self.domain_id(name).map_err(|problem| Problems::one("", problem))?;
         let Some(before) = self.plan.domain(name) else { return Err(refused("it is not there".to_owned(), "")) };
-        let domain = merged(&*before.written, change).map_err(|error| refused(error, "write it as in the file"))?;
+        let domain = merged(&path, &*before.written, change)?;
         let made = plan::change_domain(&self.plan, name, &domain)?;
         self.engine.set_domain_policy(id, made.policy.clone()).map_err(|error| refused(error.to_string(), ""))?;
         if let Some(planned) = self.plan.domains.iter_mut().find(|domain| domain.name == name) {
@@ -258,7 +259,7 @@ impl Switch {
             }
             Notice::Flapping { mac, vlan, from, to, observed } => {
                 let done = if observed { "only observed" } else { "held where it is" };
-                let text = format!("{mac} moves to and fro between {} and {}: {done}", name(from), name(to));
+                let text = format!("{mac} keeps moving between {} and {}: {done}", name(from), name(to));
                 ("flapping", Some(to), Some(mac), vlan, text)
             }
             Notice::Storm { port, of, observed } => {
@@ -277,11 +278,11 @@ impl Switch {
             Notice::Loop { port, sent, blocked_s } => {
                 let done =
                     blocked_s.map_or("only observed".to_owned(), |s| format!("{} is blocked for {s}s", name(port)));
-                let text = format!("a probe of {} came home on {}, there is a loop: {done}", name(sent), name(port));
+                let text = format!("a probe of {} came back on {}, there is a loop: {done}", name(sent), name(port));
                 ("loop", Some(port), None, 0, text)
             }
             Notice::Unblocked { port } => ("unblocked", Some(port), None, 0, format!("{} is open again", name(port))),
-            Notice::Suppressed { count } => ("suppressed", None, None, 0, format!("{count} more events were not told")),
+            Notice::Suppressed { count } => ("suppressed", None, None, 0, format!("{count} more events were left out")),
         };
         view::Event {
             number: 0,
@@ -300,14 +301,16 @@ impl Switch {
     }
 }
 
-/// A port or domain as written, with some keys changed.
-fn merged<T: Serialize + DeserializeOwned>(
+/// A port or domain as written, with some keys changed. `path` is where it stands in the file.
+fn merged<T: Serialize + DeserializeOwned + JsonSchema>(
+    path: &str,
     written: &T,
     change: &serde_json::Map<String, serde_json::Value>,
-) -> Result<T, String> {
-    let mut all = serde_json::to_value(written).map_err(|error| error.to_string())?;
+) -> Result<T, Problems> {
+    let broken = |error: serde_json::Error| Problems::one("", Problem::new(path, error.to_string(), ""));
+    let mut all = serde_json::to_value(written).map_err(broken)?;
     merge(&mut all, &serde_json::Value::Object(change.clone()));
-    serde_json::from_value(all).map_err(|error| error.to_string())
+    document::from_json(path, &all).map_err(|problem| Problems::one("", problem))
 }
 
 /// JSON Merge Patch (RFC 7396).

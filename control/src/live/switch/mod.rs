@@ -19,8 +19,8 @@ use crate::config::document::Places;
 use crate::config::{Hugepages, Poll, Port};
 use crate::kernel::machine::Machine;
 use crate::kernel::monitor::{LinkNews, Watch};
-use crate::kernel::netlink::{Change, Netlink, NetlinkError, ipv6_setting};
-use crate::kernel::netns;
+use crate::kernel::netlink::{Change, Netlink};
+use crate::kernel::netns::{self, NetnsError};
 use crate::live::journal::{EntryId, Journal, Resource};
 use crate::live::ports::{self, Cables, OpenPort, PortBuilder, PortError};
 use crate::live::vhost::News;
@@ -179,6 +179,10 @@ impl Switch {
             },
             init_netns,
         );
+        let made = made.map_err(|error| match error {
+            PortError::Netns(NetnsError::Taken(name)) => ports::node_taken(&name),
+            other => other,
+        });
         match (made, written) {
             (Ok(()), Some((number, ticket))) => self.nodes.push((name.to_owned(), number, ticket)),
             (Err(error), Some((_, ticket))) => {
@@ -382,8 +386,7 @@ fn init_netns() -> Result<(), PortError> {
         netlink.set(lo.index, &Change { up: Some(true), ..Change::default() })?;
     }
     for which in ["all", "default"] {
-        ipv6_setting(which, "accept_dad", "0")
-            .map_err(|error| NetlinkError { step: format!("setting net.ipv6.conf.{which}.accept_dad"), error })?;
+        ports::without_dad(which);
     }
     Ok(())
 }

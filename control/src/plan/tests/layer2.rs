@@ -28,7 +28,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  p: { kind: tap, domain: lan, vlan: { trunk: [x] } }\n",
-        "ports.p.vlan.trunk.0: `x` is no VLAN: write a number such as 10, or a range such as 20-29",
+        "ports.p.vlan.trunk.0: `x` is no VLAN; write a number such as 10, or a range such as 20-29",
     ),
     ("  p: { kind: tap, domain: lan, vlan: { trunk: [] } }\n", "a trunk without VLANs carries nothing"),
     (
@@ -100,12 +100,12 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  p: { kind: tap, domain: lan, control_protocols: [lacp, stpp] }\n",
-        "ports.p.control_protocols.1: `stpp` is no control protocol; known: stp",
+        "ports.p.control_protocols.1: `stpp` is no control protocol; write transparent, ieee, or a list of stp",
     ),
     ("  p: { kind: tap, domain: lan, control_protocols: [\"01:80:c2:00:00:01\"] }\n", "PAUSE never passes a switch"),
     (
         "  p: { kind: tap, domain: lan, control_protocols: all }\n",
-        "ports.p.control_protocols: `all` is none of transparent, ieee, and a list",
+        "ports.p.control_protocols.0: `all` is no control protocol; write transparent, ieee, or a list",
     ),
     ("  p: { kind: tap, domain: lan, storm: {} }\n", "ports.p.storm: this limits nothing"),
     ("  p: { kind: tap, domain: lan, port_security: {} }\n", "ports.p.port_security: nobody may send here; add `macs:"),
