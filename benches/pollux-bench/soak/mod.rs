@@ -3,8 +3,10 @@
 //! The lab is one like any user's, brought up by `pollux lab up`: two TAP and two veth nodes in a learning domain.
 //! Every second a port is added or removed through the API, so that the population swings between none and four,
 //! interfaces on the host and in a node by turns; names, and with them slots of the switch, are used again and again.
+//! In a domain apart a hostile guest does its worst, and in a third two bystanders must lose nothing.
 
 mod churn;
+mod hostile;
 mod story;
 mod vitals;
 
@@ -16,8 +18,10 @@ use crate::rig::{Ledger, ask, warnings};
 use crate::traffic::iperf::Flow;
 use crate::world::World;
 use churn::Churn;
+use hostile::Sessions;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -31,14 +35,20 @@ use vitals::{Vitals, Watch};
 const LAB: &str = "\
 name: plxb-soak
 memory: { frames: 65536 }
-domains: { lan: {} }
-nodes: { plxb-t1: {}, plxb-t2: {}, plxb-x1: {}, plxb-x2: {} }
+domains: { lan: {}, calm: {}, wild: {} }
+nodes: { plxb-t1: {}, plxb-t2: {}, plxb-x1: {}, plxb-x2: {}, plxb-b1: {}, plxb-b2: {}, plxb-w: {} }
 ports:
   t1: { kind: tap,  node: plxb-t1, ifname: eth0, ip: [10.78.0.1/24], domain: lan }
   t2: { kind: tap,  node: plxb-t2, ifname: eth0, ip: [10.78.0.2/24], domain: lan }
   x1: { kind: veth, node: plxb-x1, ifname: eth0, ip: [10.78.0.3/24], domain: lan }
   x2: { kind: veth, node: plxb-x2, ifname: eth0, ip: [10.78.0.4/24], domain: lan }
+  b1: { kind: tap,  node: plxb-b1, ifname: eth0, ip: [10.79.0.1/24], domain: calm }
+  b2: { kind: veth, node: plxb-b2, ifname: eth0, ip: [10.79.0.2/24], domain: calm }
+  w:  { kind: tap,  node: plxb-w,  ifname: eth0, ip: [10.80.0.1/24], domain: wild }
+  evil: { kind: vhost-user, socket: SOCKET, domain: wild }
 ";
+/// Where the hostile guest connects.
+const EVIL: &str = "evil.sock";
 const LOG: &str = "/run/pollux/plxb-soak.log";
 /// How long one flow runs before the next begins.
 const FLOW: u32 = 10;
@@ -88,20 +98,23 @@ pub fn soak(world: &World, minutes: u32) -> Result<Vec<Section>> {
 
 /// Traffic and churn until `time` is over.
 fn drive(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> Result<()> {
-    let over = AtomicBool::new(false);
+    let (over, sessions) = (AtomicBool::new(false), Sessions::default());
     thread::scope(|scope| {
+        scope.spawn(|| hostile::keep_on(lab, &sessions, &over, faults));
         for traffic in TRAFFIC {
             let (over, faults) = (&over, &faults);
             scope.spawn(move || keep_going(lab, traffic, over, faults));
         }
-        let outcome = churn(lab, time, faults, story);
+        let outcome = churn(lab, time, &sessions, faults, story);
         // Relaxed: nothing is published with it, the threads only have to see it soon
         over.store(true, Ordering::Relaxed);
         outcome
-    })
+    })?;
+    story.remarks.push(format!("{} sessions of a hostile guest", sessions.ended.into_inner()));
+    Ok(())
 }
 
-fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> Result<()> {
+fn churn(lab: &Lab<'_>, time: Duration, sessions: &Sessions, faults: &Faults, story: &mut Story) -> Result<()> {
     let (start, mut churn, mut watch) = (Instant::now(), Churn::default(), Watch::default());
     while start.elapsed() < time {
         if let Err(failure) = churn.step(lab) {
@@ -109,6 +122,8 @@ fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> R
         }
         // always at the same point of the swing, so that the numbers of files and frames can be compared
         if churn.at_rest() && watch.is_due() {
+            // a guest has memory and files
+            let _paused = sessions.pause();
             let (at, vitals) = (start.elapsed(), lab.vitals()?);
             eprintln!("soak, {} s: {vitals}, ports: +{} -{}", at.as_secs(), churn.added, churn.removed);
             watch.take(vitals);
@@ -130,7 +145,7 @@ fn churn(lab: &Lab<'_>, time: Duration, faults: &Faults, story: &mut Story) -> R
 /// One kind of traffic, for a bounded time.
 type Traffic = fn(&Path) -> Result<()>;
 
-const TRAFFIC: [Traffic; 5] = [
+const TRAFFIC: [Traffic; 7] = [
     |directory| tcp(directory, "plxb-t1", "plxb-x1", "10.78.0.3", 5301),
     |directory| tcp(directory, "plxb-x2", "plxb-t2", "10.78.0.2", 5302),
     |directory| {
@@ -140,6 +155,9 @@ const TRAFFIC: [Traffic; 5] = [
     |_| ping("plxb-t2", &["-f", "10.78.0.3"]),
     // a broadcast: a copy for every port
     |_| ping("plxb-x1", &["-b", "-i", "0.01", "10.78.0.255"]),
+    // what the hostile guest is to receive
+    |_| ping("plxb-w", &["-b", "-f", "10.80.0.255"]),
+    |_| hostile::bystanders(),
 ];
 
 fn tcp(directory: &Path, from: &str, to: &str, address: &str, port: u16) -> Result<()> {
@@ -167,14 +185,16 @@ fn keep_going(lab: &Lab<'_>, traffic: Traffic, over: &AtomicBool, faults: &Fault
 
 impl<'a> Lab<'a> {
     fn up(world: &'a World) -> Result<Self> {
-        let (pollux, file) = (world.pollux.display().to_string(), world.write("soak.yaml", LAB)?);
+        let evil = world.directory.join(EVIL).display().to_string();
+        let (pollux, file) =
+            (world.pollux.display().to_string(), world.write("soak.yaml", &LAB.replace("SOCKET", &evil))?);
         let socket = world.directory.join("soak.sock").display().to_string();
         run(&[&pollux, "--socket", &socket, "lab", "up", &file])?;
         let log = File::open(LOG).during(LOG)?;
         let status = ask(&pollux, &socket, "status")?;
         let pid = status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         let pid = pid.ok_or_else(|| Failure("pollux status does not say its pid".into()))?;
-        for node in ["plxb-t1", "plxb-t2", "plxb-x1", "plxb-x2"] {
+        for node in ["plxb-t1", "plxb-t2", "plxb-x1", "plxb-x2", "plxb-b1", "plxb-b2", "plxb-w"] {
             ip(&format!("-n {node} link set lo up"))?;
         }
         Ok(Self { world, pollux, socket, file, pid, log })
@@ -186,6 +206,16 @@ impl<'a> Lab<'a> {
 
     fn vitals(&self) -> Result<Vitals> {
         Vitals::of(self.pid, &ask(&self.pollux, &self.socket, "stats")?)
+    }
+
+    /// Waits until the switch has seen the hostile guest go.
+    fn without_guest(&self) -> Result<()> {
+        let gone = wait_for(SETTLING, || {
+            let answer = ask(&self.pollux, &self.socket, "ports")?;
+            let evil = answer["ports"].as_array().into_iter().flatten().find(|port| port["name"] == "evil");
+            Ok((evil.map(|port| &port["guest"]["connected"]) == Some(&Value::Bool(false))).then_some(()))
+        });
+        gone?.ok_or_else(|| Failure("the switch has not let the guest go".into()))
     }
 
     fn order(&self, words: &[&str]) -> Result<()> {
@@ -204,7 +234,8 @@ impl<'a> Lab<'a> {
         // the file may be deleted by now, our descriptor still reads it
         let mut log = String::new();
         self.log.read_to_string(&mut log).during(LOG)?;
-        faults.extend(warnings(&log));
+        // the hostile guest has its line for each session
+        faults.extend(warnings(&log).into_iter().filter(|line| !line.contains("evil")));
         Ok(faults)
     }
 

@@ -33,7 +33,7 @@ mod tun;
 pub use check::Checker;
 pub use frame::{Mac, Macs, Sizes, Stream};
 pub use schedule::{Phase, Schedule};
-pub use station::{Station, Wire};
+pub use station::{Deed, Hostile, Station, Wire};
 pub use syscalls::Syscalls;
 pub use trial::{Flow, Outcome, Trial};
 

@@ -10,7 +10,7 @@ mod tap;
 mod tap_tests;
 mod xdp;
 
-pub use guest::Wire;
+pub use guest::{Deed, Hostile, Wire};
 
 use crate::TrafficError;
 use crate::check::Arrival;

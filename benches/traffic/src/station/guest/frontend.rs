@@ -34,6 +34,28 @@ const PROTOCOL_VERSION: u32 = 1;
 /// For an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where a ring is, as the switch is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings {
+    /// Descriptors.
+    pub size: u16,
+    /// Address of its descriptors.
+    pub desc: u64,
+    /// Of its avail part.
+    pub avail: u64,
+    /// Of its used part.
+    pub used: u64,
+}
+
+impl Rings {
+    /// A ring of [`memory`]'s layout.
+    pub fn of(vring: usize) -> Self {
+        let place = |at: usize| BASE + at as u64;
+        let [desc, used, avail] = [memory::desc(vring, 0), memory::used(vring), memory::avail(vring)].map(place);
+        Self { size: SIZE, desc, avail, used }
+    }
+}
+
 /// A connection to a switch, and the events of both rings.
 #[derive(Debug)]
 pub struct FrontEnd {
@@ -44,8 +66,9 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Connects and puts both rings in service. When it returns, the switch has taken everything.
-    pub fn connect(socket: &Path, memory: &Memory) -> io::Result<Self> {
+    /// Connects and puts both rings in service, with those of the features in `more` that are offered. When it returns, the
+    /// switch has taken everything.
+    pub fn connect(socket: &Path, memory: &Memory, more: u64, rings: &[Rings; 2]) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut front = Self { stream, kicks: [event()?, event()?], calls: [event()?, event()?] };
@@ -54,10 +77,10 @@ impl FrontEnd {
         if offered & VERSION_1 == 0 {
             return Err(io::Error::other("the switch does not offer VIRTIO_F_VERSION_1"));
         }
-        front.tell(SET_FEATURES, &[offered & (VERSION_1 | WELCOME)], &[])?;
+        front.tell(SET_FEATURES, &[offered & (VERSION_1 | WELCOME | more)], &[])?;
         let table = [1, BASE, memory.len() as u64, BASE, 0];
         front.tell(SET_MEM_TABLE, &table, &[memory.file().as_raw_fd()])?;
-        [RX, TX].into_iter().try_for_each(|vring| front.start(vring))?;
+        [RX, TX].into_iter().try_for_each(|vring| front.start(vring, rings[vring]))?;
         // messages are taken in order
         front.ask(GET_FEATURES)?;
         // a ring begins with a kick
@@ -65,14 +88,12 @@ impl FrontEnd {
         Ok(front)
     }
 
-    fn start(&mut self, vring: usize) -> io::Result<()> {
+    fn start(&mut self, vring: usize, ring: Rings) -> io::Result<()> {
         let number = vring as u64;
-        let place = |at: usize| BASE + at as u64;
-        let [desc, used, avail] = [memory::desc(vring, 0), memory::used(vring), memory::avail(vring)].map(place);
         let (kick, call) = (self.kicks[vring].as_raw_fd(), self.calls[vring].as_raw_fd());
-        self.tell(SET_VRING_NUM, &[state(number, SIZE.into())], &[])?;
+        self.tell(SET_VRING_NUM, &[state(number, ring.size.into())], &[])?;
         self.tell(SET_VRING_BASE, &[state(number, 0)], &[])?;
-        self.tell(SET_VRING_ADDR, &[number, desc, used, avail, 0], &[])?;
+        self.tell(SET_VRING_ADDR, &[number, ring.desc, ring.used, ring.avail, 0], &[])?;
         self.tell(SET_VRING_CALL, &[number], &[call])?;
         self.tell(SET_VRING_KICK, &[number], &[kick])?;
         self.tell(SET_VRING_ENABLE, &[state(number, 1)], &[])

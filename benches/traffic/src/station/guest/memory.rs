@@ -47,9 +47,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of zeros.
+    /// Of zeros, with room for two rings and their buffers.
     pub fn new() -> io::Result<Self> {
-        let len = (BUFFERS + 2 * usize::from(SIZE) * STRIDE).next_multiple_of(4096);
+        Self::of(BUFFERS + 2 * usize::from(SIZE) * STRIDE)
+    }
+
+    /// Of zeros, at least `len` bytes.
+    pub fn of(len: usize) -> io::Result<Self> {
+        let len = len.next_multiple_of(4096);
         let file = File::from(memfd_create(c"guest", MFdFlags::MFD_CLOEXEC)?);
         file.set_len(len as u64)?;
         let region = MmapRegion::from_file(FileOffset::new(file.try_clone()?, 0), len).map_err(io::Error::other)?;

@@ -4,6 +4,7 @@
 //! tester looked ([`Arrival::seen`]), at most one of its turns after the switch had shown it.
 
 mod frontend;
+mod hostile;
 mod memory;
 mod ring;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use crate::TrafficError;
 use crate::area::CHUNK;
 use crate::check::{Arrival, is_pattern};
 use crate::frame::{HEAD, LONGEST, PATTERN, Stream};
-use frontend::FrontEnd;
+use frontend::{FrontEnd, Rings};
+pub use hostile::{Deed, Hostile};
 use memory::{BUFFERS_FIELD, HEADER, Memory, RX, SIZE, TX};
 use ring::{Ring, Used};
 use std::io;
@@ -51,7 +53,7 @@ impl Guest {
         let dev = socket.display().to_string();
         let open = || {
             let mut guest = Self::new(&dev)?;
-            guest.switch = Some(FrontEnd::connect(socket, &guest.memory)?);
+            guest.switch = Some(FrontEnd::connect(socket, &guest.memory, 0, &[Rings::of(RX), Rings::of(TX)])?);
             Ok(guest)
         };
         open().map_err(|source| TrafficError::Guest { dev: dev.clone(), source })
