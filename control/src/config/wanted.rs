@@ -56,9 +56,7 @@ impl<'a> Wanted<'a> {
 
     /// In words: "a list or a text".
     pub(super) fn words(self) -> String {
-        // the title of a whole document is its name
-        let title = self.lookup("title").filter(|_| !std::ptr::eq(self.node, self.root));
-        if let Some(title) = title.and_then(Value::as_str) {
+        if let Some(title) = self.title() {
             return title.to_owned();
         }
         let kinds = self.kinds();
@@ -66,9 +64,15 @@ impl<'a> Wanted<'a> {
         if !words.is_empty() {
             return format!("one of {}", words.join(", "));
         }
-        let mut words: Vec<String> = kinds.iter().map(|kind| kind.word()).collect();
+        let word = |kind: &Self| kind.title().map_or_else(|| kind.word(), str::to_owned);
+        let mut words: Vec<String> = kinds.iter().map(word).collect();
         words.dedup();
         words.join(" or ")
+    }
+
+    /// What it is called. The title of a whole document is its name, and says nothing here.
+    fn title(self) -> Option<&'a str> {
+        self.lookup("title").filter(|_| !std::ptr::eq(self.node, self.root))?.as_str()
     }
 
     /// What the node stands for, if that is one other: a reference, or one kind and null.

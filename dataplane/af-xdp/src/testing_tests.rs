@@ -64,7 +64,8 @@ fn the_wakeup_flag_and_the_kicks_are_seen() {
     assert_eq!(kernel.wakeups(), 0);
     assert_eq!((queue.socket.wakeup_tx(), queue.socket.wakeup_tx()), (Wakeup::Done, Wakeup::Done));
     assert_eq!(kernel.wakeups(), 2);
-    assert_eq!(queue.socket.wakeup_rx(), Wakeup::Again);
+    assert_eq!(queue.socket.wakeup_rx(), Wakeup::Done);
+    assert_eq!(kernel.rx_wakeups(), 1);
     assert!(queue.socket.statistics().is_err());
 }
 

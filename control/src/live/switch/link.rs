@@ -42,7 +42,7 @@ impl Switch {
         let changed = open.mac.replace(mac) != Some(mac);
         let owned = owned(&port.plan);
         let Some(first) = owned.first().filter(|_| changed && !owned.contains(&mac)) else { return };
-        let (name, mut macs) = (port.plan.name.clone(), port.plan.written.macs.clone());
+        let (name, mut macs) = (port.plan.name.clone(), port.plan.written.macs.to_vec());
         macs.push(mac.to_string());
         let adds = format!("`pollux port set {name} 'macs={macs:?}'` adds it");
         let text = format!(

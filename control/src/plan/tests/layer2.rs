@@ -108,7 +108,10 @@ const REFUSED: &[(&str, &str)] = &[
         "ports.p.control_protocols.0: `all` is no control protocol; write transparent, ieee, or a list",
     ),
     ("  p: { kind: tap, domain: lan, storm: {} }\n", "ports.p.storm: this limits nothing"),
-    ("  p: { kind: tap, domain: lan, port_security: {} }\n", "ports.p.port_security: nobody may send here; add `macs:"),
+    (
+        "  p: { kind: null, domain: lan, port_security: {} }\n",
+        "ports.p.port_security: nobody may send here; add `macs:",
+    ),
     (
         "  p: { kind: tap, domain: lan }\nmirrors:\n  m: { to: p, rx: [p] }\n",
         "mirrors.m.rx.0: a mirror cannot copy the port it ends at",

@@ -2,7 +2,7 @@
 //!
 //! A ring is frozen when it is attached: size, addresses and features are checked once and never looked up again.
 //! What the guest writes later is read once and checked whole before it is used: indexes against the frozen size,
-//! chains against the number of descriptors there can be, and may be ([`Chain`]), addresses by [`GuestMemory`].
+//! chains against the number of descriptors there can be, and may be (`Chain`), addresses by [`GuestMemory`].
 //! Whatever cannot be is a [`RingFault`], and the ring is not touched again.
 //!
 //! Descriptors are used in the order they were made available, whether or not IN_ORDER was agreed. So the device's
