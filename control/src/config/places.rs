@@ -64,12 +64,8 @@ impl Places {
         self.0.iter().find(|(_, it)| it.value == place).map(|(path, _)| path.as_str())
     }
 
-    /// The path of the value that stands at `place`, or whose key does, or that begins last before it: some errors are found
-    /// at its end.
+    /// The path of the value that stands at `place`, or that begins last before it: some errors are found at its end.
     pub(super) fn nearest(&self, place: SourceLocation) -> &str {
-        if let (None, Some(path)) = (self.of_value(place), self.of_key(place)) {
-            return path;
-        }
         let before = self.0.iter().filter(|(_, it)| it.value <= place);
         before.max_by_key(|(_, it)| it.value).map_or("", |(path, _)| path.as_str())
     }

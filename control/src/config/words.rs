@@ -15,7 +15,9 @@ pub(super) fn problem(error: &Error, places: &Places, schema: &Schema) -> Proble
     let error = innermost(error);
     let at = error.location().map(place).unwrap_or_default();
     let of_key = || places.of_key(at).unwrap_or_default().to_owned();
-    let of_value = || places.nearest(at).to_owned();
+    // a block mapping begins where its first key does: where it may stand, the fault is that key's
+    let first_key = || places.of_key(at).filter(|path| Wanted::at(schema, path).is_some());
+    let of_value = || first_key().unwrap_or_else(|| places.nearest(at)).to_owned();
     let (path, (what, remedy)) = match error {
         Error::SerdeUnknownField { field, expected, .. } => (of_key(), unknown_key(field, expected)),
         Error::DuplicateMappingKey { key, .. } => (String::new(), twice(key.as_deref())),
