@@ -160,11 +160,13 @@ pub fn warnings(log: &str) -> Vec<String> {
     log.lines().filter(wrong).map(|line| format!("pollux: {}", line.trim())).collect()
 }
 
-/// The frames of the switch: received and copied ones must have been sent, or dropped for a reason.
+/// The frames of the switch: received, lost and copied ones must have been sent, or dropped for a reason.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Received, on all ports there ever were.
     pub received: u64,
+    /// Lost in front of the switch, for a reason that is among the drops. The interfaces there count them too.
+    pub lost: u64,
     /// Copies made by flooding.
     pub copies: u64,
     /// Sent.
@@ -197,8 +199,8 @@ impl Ledger {
         let live = stats["ports"].as_object().into_iter().flat_map(|ports| ports.values());
         for port in live.chain([&stats["removed"]]) {
             let count = |name: &str| port[name].as_u64().unwrap_or(0);
-            // what was lost before Pollux could read it is among the drops
-            ledger.received += count("rx_frames") + count("rx_lost");
+            ledger.received += count("rx_frames");
+            ledger.lost += count("rx_lost");
             ledger.copies += count("flood_copies");
             ledger.sent += count("tx_frames");
             for (reason, n) in port["drops"].as_object().into_iter().flatten() {
@@ -216,11 +218,12 @@ impl Ledger {
 
     /// What does not add up.
     pub fn imbalance(&self) -> Option<String> {
-        let (came, went) = (self.received + self.copies, self.sent + self.dropped());
+        let (came, went) = (self.received + self.lost + self.copies, self.sent + self.dropped());
         (came != went).then(|| {
             format!(
-                "frames are unaccounted for: {} received + {} copies ≠ {} sent + {} dropped {:?}",
+                "frames are unaccounted for: {} received + {} lost + {} copies ≠ {} sent + {} dropped {:?}",
                 self.received,
+                self.lost,
                 self.copies,
                 self.sent,
                 self.dropped(),
@@ -258,7 +261,8 @@ mod tests {
         };
         let stats = json!({"ports": {"a": port(10, 0, 0), "b": port(0, 8, 1)}, "removed": port(0, 3, 1)});
         let ledger = Ledger::of(&stats);
-        assert_eq!((ledger.received, ledger.copies, ledger.sent, ledger.dropped()), (25, 3, 11, 17));
+        assert_eq!((ledger.received, ledger.lost, ledger.copies), (10, 15, 3));
+        assert_eq!((ledger.sent, ledger.dropped()), (11, 17));
         assert_eq!(ledger.imbalance(), None);
         assert_eq!(ledger.drops.keys().collect::<Vec<_>>(), ["rx_ring_full", "tx_full"]);
     }

@@ -43,10 +43,10 @@ impl Story {
     }
 
     fn balance(&mut self, ledger: &Ledger) {
-        let Ledger { received, copies, sent, drops, .. } = ledger;
+        let Ledger { received, lost, copies, sent, drops, .. } = ledger;
         let dropped = ledger.dropped();
-        self.remarks
-            .push(format!("frames: {received} received + {copies} copies = {sent} sent + {dropped} dropped {drops:?}"));
+        let came = format!("{received} received + {lost} lost + {copies} copies");
+        self.remarks.push(format!("frames: {came} = {sent} sent + {dropped} dropped {drops:?}"));
         self.faults.extend(ledger.imbalance());
     }
 
