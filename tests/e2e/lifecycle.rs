@@ -128,3 +128,21 @@ fn a_port_put_in_again_is_reached_at_once() {
         before.gone();
     });
 }
+
+/// The kernel asks for a neighbour a second time after a second: who is there at once is found before.
+#[test]
+fn addresses_work_as_soon_as_the_lab_is_up() {
+    world("addresses_work_as_soon_as_the_lab_is_up", || {
+        let lab = Lab::new(&lan("plxt-once", &[("v1", "veth"), ("t1", "tap"), ("v2", "veth"), ("t2", "tap")]));
+        lab.up();
+        let once = |from: &str, to: &str| {
+            let ping = ["ip", "netns", "exec", &node(from), "ping", "-n", "-c", "1", "-W", "1", to];
+            assert!(output(&ping).status.success(), "{from} reaches {to} at once");
+        };
+        once("t1", &v6(0));
+        once("v1", &v6(3));
+        once("t2", &v6(2));
+        once("v2", &v4(1));
+        lab.down();
+    });
+}

@@ -275,7 +275,7 @@ pub fn ipv6_setting(ifname: &str, setting: &str, value: &str) -> io::Result<()> 
     }
 }
 
-/// Has the kernel announce the addresses of `ifname` to its neighbours whenever it comes up or its MAC address changes:
+/// Has the kernel announce the addresses of `ifname` to its neighbours whenever it comes up or its MAC address is set:
 /// gratuitous ARP, unsolicited neighbour advertisement. Best effort, where /proc/sys can be written: neighbours that hear
 /// nothing ask again when their entry is stale.
 pub fn announce_addresses(ifname: &str) {

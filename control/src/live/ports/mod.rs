@@ -322,23 +322,29 @@ impl PortBuilder<'_> {
 }
 
 /// Names and addresses an interface in its namespace, and sets it up. Without duplicate address detection: a lab has no
-/// duplicates, and its addresses are to work at once. They are put on first: the kernel announces what is there when the
-/// interface comes up.
+/// duplicates, and its addresses are to work at once. So they are put on when it is up: IPv6 addresses that are there before
+/// wait until the kernel has looked at the link, up to a second. And its MAC address is set once more at the end: the kernel
+/// announces the IP addresses of an interface whose MAC address is set (NETDEV_CHANGEADDR in inetdev_event and
+/// ndisc_netdev_event).
 fn bring_up(netdev: &Netdev) -> Result<u32, PortError> {
     netns::inside(&netdev.place, || {
         let netlink = Netlink::open()?;
         let missing = || PortError::NoDevice { dev: netdev.ifname.clone(), place: netdev.place.clone() };
         let link = netlink.link(&netdev.ifname)?.ok_or_else(missing)?;
+        let mac = Change { mac: Some(netdev.mac), ..Change::default() };
         without_dad(&netdev.ifname);
         announce_addresses(&netdev.ifname);
-        netlink.set(link.index, &Change { mac: Some(netdev.mac), mtu: Some(netdev.mtu), ..Change::default() })?;
+        netlink.set(link.index, &Change { mtu: Some(netdev.mtu), ..mac })?;
+        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
         for net in &netdev.ip {
             if net.addr.is_ipv6() {
                 has_ipv6(netdev, *net)?;
             }
             netlink.add_address(link.index, *net)?;
         }
-        netlink.set(link.index, &Change { up: Some(true), ..Change::default() })?;
+        if !netdev.ip.is_empty() {
+            netlink.set(link.index, &mac)?;
+        }
         Ok(link.index)
     })?
 }
